@@ -1,0 +1,46 @@
+# One entry for people and for CI. `make help` lists the targets.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+SEED   ?= 7
+STAMP  := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check sim bench soak lock clean systemd
+
+help:  ## what each target does
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
+
+setup: $(STAMP)  ## everything into .venv, from the hash-locked requirements
+
+$(STAMP): requirements.lock pyproject.toml
+	@./tests/system-packages.sh venv $(PYTHON)
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+demo: setup  ## a simulated store day in the terminal: devices, daemon, broker, retailer
+	$(BIN)/walkout demo --seed $(SEED)
+
+check: setup  ## format, lint, types, import contracts
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: setup  ## every test, real ptys and processes included
+	@./tests/system-packages.sh tests
+	$(BIN)/python -m pytest $(PYTEST)
+
+sim: setup  ## the same simulated run every time: make sim SEED=7
+	$(BIN)/walkout demo --headless --duration 60 --seed $(SEED)
+
+bench: setup  ## figures of the hot paths
+	$(BIN)/walkout bench pipeline
+
+lock: setup  ## resolve pyproject.toml anew into requirements.lock (needs uv)
+	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url -q -o requirements.lock
+
+clean:  ## forget .venv and caches
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache *.egg-info

@@ -1,0 +1,234 @@
+"""What a store is: frozen types that ``edge/config.py`` fills from ``store.toml``.
+
+Keys of store.toml are the field names here; tables are named in the singular (``[[plate]]``).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from messages.ids import CameraId, DeviceId, FacingId, GateId, PlateId, ShelfId, Sku, StoreId
+from messages.observations import CredentialKey
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plate:
+    """One weighing surface. Position: centre of its surface, store frame."""
+
+    id: PlateId
+    shelf: ShelfId
+    x_m: float
+    y_m: float
+    z_m: float
+    width_m: float
+    depth_m: float
+    grams_per_count: float = 0.1  # calibration span
+    zero_counts: int = 0  # calibration zero, counts at no load
+    capacity_g: float = 20_000.0
+    noise_g: float = 1.5  # one sample, one sigma: the start value before noise is learned
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Product:
+    """A ``[[sku]]``: the mass of one unit and its spread."""
+
+    id: Sku
+    mass_g: float
+    mass_sd_g: float
+    name: str = ""
+    gtin: str = ""
+    unit: str = "piece"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facing:
+    """The place of one SKU: the plates it stands on, side by side."""
+
+    sku: Sku
+    plates: tuple[PlateId, ...]
+    id: FacingId = FacingId("")  # default: the first plate's id
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gate:
+    """A gate, or the entry or exit lane of one. ``direction``: "entry", "exit" or "both"."""
+
+    id: GateId
+    x_m: float
+    y_m: float
+    direction: str = "both"
+    party_size_max: int = 6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Camera:
+    """Calibration of one camera. Matrices row by row; OpenCV's Brown-Conrady coefficients."""
+
+    id: CameraId
+    camera_matrix: tuple[tuple[float, ...], ...]  # (3, 3), pixels
+    distortion: tuple[float, ...]  # k1 k2 p1 p2 k3
+    store_from_camera: tuple[tuple[float, ...], ...]  # (4, 4), metres
+    width_px: int = 640
+    height_px: int = 480
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fixture:
+    """A gondola or wall that hides what is behind it: an upright box on the floor."""
+
+    id: str
+    x_m: float  # centre
+    y_m: float
+    width_m: float  # along x
+    depth_m: float  # along y
+    height_m: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShelfNode:
+    """A serial shelf node: its port, and its plates in the order of its channels."""
+
+    id: DeviceId
+    port: str
+    plates: tuple[PlateId, ...]
+    node: int = 0  # address on the wire; 0 = any
+    baud: int = 230_400
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reader:
+    """A serial QR reader in front of a gate."""
+
+    id: DeviceId
+    port: str
+    gate: GateId
+    baud: int = 9_600
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GateNode:
+    """A serial gate controller: one barrier and its passage sensor."""
+
+    id: DeviceId
+    port: str
+    gate: GateId
+    baud: int = 38_400
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreArea:
+    """The walkable rectangle, store frame; tracks cannot leave it."""
+
+    x_min_m: float = -1000.0
+    y_min_m: float = -1000.0
+    x_max_m: float = 1000.0
+    y_max_m: float = 1000.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GatePolicy:
+    token_validity_max_s: float = 60.0
+    clock_skew_max_s: float = 5.0
+    passage_timeout_s: float = 10.0  # after an unlock, until the first person passes
+    passage_gap_s: float = 4.0  # between two people of one party
+    clock_uncertainty_max_ms: float = 5_000.0
+    people_max: int = 200
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """When a line is charged without a person looking at it."""
+
+    charge_probability_min: float = 0.95
+    review_deadline_s: float = 900.0  # after the exit; then doubtful lines are dropped
+    visit_timeout_s: float = 3 * 3600.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Bounds of what can grow."""
+
+    inbox_max: int = 4096
+    step_every_ms: float = 100.0
+    lateness_max_ms: float = 300.0
+    memory_max_mb: float = 300.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Paths:
+    """Where the daemon keeps things; relative paths are taken from store.toml's folder."""
+
+    journal: str = "journal.db"
+    sync: str = "sync.db"
+    runtime: str = "run"  # status.json, sockets
+    camera_socket: str = "run/cameras.sock"
+    control_socket: str = "run/control.sock"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cloud:
+    """The second systems. Secrets come from files, never from this text."""
+
+    retailer_url: str = ""
+    broker_url: str = ""
+    merchant: str = ""
+    hold_minor: int = 5_000
+    retailer_key_file: str = ""
+    broker_key_file: str = ""
+    webhook_url: str = ""
+    webhook_secret_file: str = ""
+    request_timeout_s: float = 10.0
+    backoff_start_s: float = 0.5
+    backoff_max_s: float = 60.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoreConfig:
+    """Everything of store.toml. Lookups by index are the core's: arrays are in this order."""
+
+    store: StoreId
+    name: str = ""
+    currency: str = "EUR"
+    plates: tuple[Plate, ...] = ()
+    products: tuple[Product, ...] = ()
+    facings: tuple[Facing, ...] = ()
+    gates: tuple[Gate, ...] = ()
+    cameras: tuple[Camera, ...] = ()
+    fixtures: tuple[Fixture, ...] = ()
+    shelf_nodes: tuple[ShelfNode, ...] = ()
+    readers: tuple[Reader, ...] = ()
+    gate_nodes: tuple[GateNode, ...] = ()
+    credential_keys: tuple[CredentialKey, ...] = ()
+    area: StoreArea = StoreArea()
+    gate_policy: GatePolicy = GatePolicy()
+    decision: Decision = Decision()
+    limits: Limits = Limits()
+    paths: Paths = Paths()
+    cloud: Cloud = Cloud()
+    toml: str = field(default="", repr=False)
+
+    @cached_property
+    def plate_index(self) -> dict[PlateId, int]:
+        return {plate.id: i for i, plate in enumerate(self.plates)}
+
+    @cached_property
+    def shelves(self) -> tuple[ShelfId, ...]:
+        """Shelves in order of first appearance among the plates."""
+        return tuple(dict.fromkeys(plate.shelf for plate in self.plates))
+
+    @cached_property
+    def shelf_index(self) -> dict[ShelfId, int]:
+        return {shelf: i for i, shelf in enumerate(self.shelves)}
+
+    @cached_property
+    def product_index(self) -> dict[Sku, int]:
+        return {product.id: i for i, product in enumerate(self.products)}
+
+    @cached_property
+    def gate_index(self) -> dict[GateId, int]:
+        return {gate.id: i for i, gate in enumerate(self.gates)}
+
+    @cached_property
+    def camera_index(self) -> dict[CameraId, int]:
+        return {camera.id: i for i, camera in enumerate(self.cameras)}

@@ -1,0 +1,35 @@
+#!/bin/sh
+# System packages beyond Python and make: installed when run as root, named clearly when not.
+#   tests/system-packages.sh venv [python3]   what `make setup` needs
+#   tests/system-packages.sh tests            what the tests need
+set -eu
+want=""
+case "${1:-}" in
+  venv)
+    python="${2:-python3}"
+    "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || {
+      echo "walkout needs Python 3.11 or newer; '$python' is $("$python" --version 2>&1). Try: make setup PYTHON=python3.12" >&2
+      exit 1
+    }
+    # Debian and Ubuntu ship ensurepip in a package of its own.
+    "$python" -c 'import ensurepip, venv' 2>/dev/null || want="python3-venv"
+    ;;
+  tests)
+    command -v systemd-analyze >/dev/null 2>&1 || want="systemd"
+    ;;
+  *)
+    echo "usage: $0 venv [python] | tests" >&2
+    exit 2
+    ;;
+esac
+[ -z "$want" ] && exit 0
+if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
+  echo "installing system packages: $want"
+  apt-get update -qq
+  # shellcheck disable=SC2086
+  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $want >/dev/null
+else
+  echo "missing system packages: $want" >&2
+  echo "install them with: sudo apt-get install $want" >&2
+  exit 1
+fi
