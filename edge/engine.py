@@ -1,0 +1,434 @@
+"""The store core in one call: ``outputs = engine.step(now_ns, observations)``.
+
+Live, simulated and replayed runs differ only in who calls it. A step puts observations in order
+(timeline), turns samples into weight steps and detections into tracks, lets the gates decide,
+attributes the steps to carts, and closes the carts of those who left. It has no clock, no chance
+and no I/O: given the same state and arguments, events and ids are the same, byte for byte.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from edge.cart_tracker import CartTracker, CartTrackerState, InvalidAnswer
+from edge.gate import Admitted, GateKeeper, GateKeeperState, GateOutputs
+from edge.sensors.weight_steps import WeightSensing, WeightState
+from edge.timeline import Timeline, TimelineState
+from edge.vision.person_tracker import PersonTracker, PersonTrackerState
+from messages.codec import decode_state, encode_state
+from messages.commands import Command
+from messages.events import (
+    AlarmCleared,
+    AlarmRaised,
+    CartClosed,
+    EndReason,
+    Event,
+    VisitEnded,
+    VisitKind,
+    VisitStarted,
+)
+from messages.ids import AccountRef, CommandId, CredentialId, DeviceId, EventId, GateId, VisitId
+from messages.observations import (
+    ClockAnchor,
+    ConfigLoaded,
+    DeviceHealth,
+    DeviceState,
+    GateSignal,
+    GateSignalKind,
+    Observation,
+    OperatorAction,
+    OperatorActionKind,
+    StepSetAside,
+)
+from messages.store_config import StoreConfig
+
+# After the last person of a party is out: steps of mass they caused are reported by then (a step
+# is final about 0.6 s after the release; twice the largest shelf latency on top).
+SETTLE_NS = 2_000_000_000
+# A cart waits no longer than this for steps that the tracker still holds back.
+SETTLE_MAX_NS = 15_000_000_000
+# Below this an exit is not clear enough to say who left without an alarm.
+EXIT_PROBABILITY_MIN = 0.8
+NOBODY = VisitId("")
+
+
+@dataclass(slots=True)
+class Visit:
+    """A party inside, or outside with a cart that is not closed yet."""
+
+    credential: CredentialId
+    account: AccountRef
+    kind: VisitKind
+    party_size: int
+    entry_gate: GateId
+    started_at_ns: int
+    started_at_wall_ns: int
+    entered: int = 0
+    left: int = 0
+    ended_at_ns: int = 0  # 0: inside
+    exit_gate: GateId | None = None
+
+
+@dataclass(slots=True)
+class EngineState:
+    """Everything a restart needs."""
+
+    gate: GateKeeperState
+    timeline: TimelineState
+    people: PersonTrackerState
+    sensing: WeightState
+    carts: CartTrackerState
+    config_digest: str
+    step: int = 0
+    now_ns: int = 0
+    visits: dict[str, Visit] = field(default_factory=dict)
+    devices: dict[str, str] = field(default_factory=dict)  # device -> DeviceState
+    alarms: dict[str, str] = field(default_factory=dict)  # key -> detail
+    counters: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outputs:
+    events: tuple[Event, ...] = ()
+    commands: tuple[Command, ...] = ()
+
+
+class Engine:
+    """One store. See the module's head."""
+
+    def __init__(self, config: StoreConfig, state: EngineState | None = None) -> None:
+        self.config = config
+        self.gate = GateKeeper(config, state.gate if state else None)
+        self.timeline = Timeline(config, state.timeline if state else None)
+        self.people = PersonTracker(config, state.people if state else None)
+        self.sensing = WeightSensing(config, state.sensing if state else None)
+        self.carts = CartTracker(config, state.carts if state else None)
+        self.state = state or EngineState(
+            gate=self.gate.state,
+            timeline=self.timeline.state,
+            people=self.people.state,
+            sensing=self.sensing.state,
+            carts=self.carts.state,
+            config_digest=config_digest(config),
+        )
+        self._nodes = {str(node.id) for node in config.shelf_nodes}
+        self._events: list[Event] = []
+        self._commands: list[Command] = []
+
+    def step(self, now_ns: int, observations: Sequence[Observation]) -> Outputs:
+        """Apply what was seen up to ``now_ns`` and return what follows from it.
+
+        Args:
+            now_ns: store time; never less than in the step before.
+            observations: what arrived since, in order of arrival.
+
+        Raises:
+            ValueError: time went backwards. The state is then unchanged.
+        """
+        if now_ns < self.state.now_ns:
+            raise ValueError(f"store time went backwards: {self.state.now_ns} -> {now_ns}")
+        self.state.step += 1
+        self.state.now_ns = now_ns
+        self._events, self._commands = [], []
+        due = self.timeline.push(now_ns, observations)
+        self.people.step(now_ns, due.detections)
+        for seen in due.signals:
+            self._signal(now_ns, seen)
+        self._gate_outputs(now_ns, self.gate.tick(now_ns))
+        steps = self.sensing.step(now_ns, due.batches)
+        self._emit(self.carts.step(now_ns, steps, self.people))
+        self._end_overdue_visits(now_ns)
+        self._close_carts(now_ns)
+        return self._stamped()
+
+    def people_inside(self) -> int:
+        return sum(v.entered - v.left for v in self.state.visits.values() if not v.ended_at_ns)
+
+    # --- signals -----------------------------------------------------------------------------
+
+    def _signal(self, now_ns: int, seen: Observation) -> None:
+        match seen:
+            case GateSignal(kind=GateSignalKind.EXIT):
+                self._somebody_left(now_ns, seen)
+            case GateSignal():
+                self._gate_outputs(now_ns, self.gate.signal(now_ns, seen, self.people_inside()))
+            case DeviceHealth():
+                self._device_health(now_ns, seen)
+            case ClockAnchor():
+                self.gate.anchor(seen)
+            case OperatorAction():
+                self._operator(now_ns, seen)
+            case StepSetAside():
+                self._set_aside(now_ns, seen)
+            case ConfigLoaded():
+                self._count("configs_loaded")
+            case _:
+                self._count(f"ignored_{type(seen).__name__}")
+
+    def _gate_outputs(self, now_ns: int, out: GateOutputs) -> None:
+        """Visits that begin or end at a gate, and people who came in."""
+        for event in out.events:
+            match event:
+                case VisitStarted():
+                    self._visit_started(now_ns, event)
+                case VisitEnded():
+                    self._visit_ended(now_ns, event.visit, event.reason, event.gate)
+                    continue
+            self._events.append(event)
+        self._commands.extend(out.commands)
+        for person in out.admitted:
+            self._admitted(now_ns, person)
+
+    def _visit_started(self, now_ns: int, event: VisitStarted) -> None:
+        self.state.visits[event.visit] = Visit(
+            credential=event.credential,
+            account=event.account,
+            kind=event.kind,
+            party_size=event.party_size,
+            entry_gate=event.gate,
+            started_at_ns=now_ns,
+            started_at_wall_ns=self.gate.wall_ns(now_ns),
+        )
+        self.carts.visit_started(event)
+
+    def _admitted(self, now_ns: int, person: Admitted) -> None:
+        visit = self.state.visits.get(person.visit)
+        if visit is not None:
+            visit.entered += 1
+        self.people.entered(person.visit, person.gate, now_ns)
+
+    def _somebody_left(self, now_ns: int, seen: GateSignal) -> None:
+        """Decide whose party is one person smaller. The gate was free; this only counts."""
+        if seen.gate not in self.config.gate_index:
+            self._count("signals_of_unknown_gate")
+            return
+        guess = self.people.left(seen.gate, now_ns)
+        inside = {
+            visit: float(probability)
+            for visit, probability in guess.items()
+            if visit in self.state.visits and not self.state.visits[visit].ended_at_ns
+        }
+        if not inside:
+            self._count("exits_of_nobody_known")
+            return
+        visit_id = max(sorted(inside), key=lambda v: inside[v])
+        if inside[visit_id] < EXIT_PROBABILITY_MIN:
+            self._count("exits_ambiguous")
+        visit = self.state.visits[VisitId(visit_id)]
+        visit.left += 1
+        if visit.left >= visit.entered:
+            self._visit_ended(now_ns, VisitId(visit_id), EndReason.EXIT, seen.gate)
+
+    def _device_health(self, now_ns: int, seen: DeviceHealth) -> None:
+        before = self.state.devices.get(seen.device)
+        self.state.devices[seen.device] = seen.state
+        if seen.state is DeviceState.ONLINE:
+            self._clear_alarm(now_ns, f"device:{seen.device}", seen.device)
+            return
+        if before == seen.state:
+            return
+        self.timeline.forget(seen.device)
+        if seen.device in self._nodes:
+            self.sensing.device_lost(seen.device, now_ns)
+        detail = f"{seen.device} is {seen.state}: its readings are unknown. {seen.detail}".strip()
+        self._raise_alarm(now_ns, f"device:{seen.device}", "warning", detail, seen.device)
+
+    def _operator(self, now_ns: int, seen: OperatorAction) -> None:
+        if seen.kind is OperatorActionKind.REVIEW_ANSWER and seen.review_answer is not None:
+            try:
+                self._emit(self.carts.answer(seen.review_answer, now_ns, seen.operator))
+            except InvalidAnswer as error:
+                self._count("answers_refused")
+                key = f"answer:{seen.review_answer.review}"
+                self._raise_alarm(now_ns, key, "warning", str(error), None)
+        else:
+            self.gate.operator(seen)
+
+    def _set_aside(self, now_ns: int, seen: StepSetAside) -> None:
+        """A step was lost: what happened in it is unknown, so open carts are doubtful."""
+        detail = f"step {seen.step} failed twice and was set aside: {seen.error}"
+        self._raise_alarm(now_ns, f"step:{seen.step}", "critical", detail, None)
+        self._emit(self.carts.doubt_all(now_ns, detail))
+
+    # --- ends --------------------------------------------------------------------------------
+
+    def _visit_ended(
+        self, now_ns: int, visit_id: VisitId, reason: EndReason, gate: GateId | None
+    ) -> None:
+        visit = self.state.visits.get(visit_id)
+        if visit is None or visit.ended_at_ns:
+            return
+        visit.ended_at_ns, visit.exit_gate = now_ns, gate
+        self._events.append(VisitEnded(at_ns=now_ns, visit=visit_id, reason=reason, gate=gate))
+        self._emit(self.carts.visit_left(visit_id, now_ns))
+        self.people.visit_ended(visit_id)
+
+    def _end_overdue_visits(self, now_ns: int) -> None:
+        limit_ns = round(self.config.decision.visit_timeout_s * 1e9)
+        for visit_id, visit in list(self.state.visits.items()):
+            if not visit.ended_at_ns and now_ns - visit.started_at_ns >= limit_ns:
+                self._visit_ended(now_ns, VisitId(visit_id), EndReason.TIMEOUT, None)
+                detail = f"{visit_id} was inside longer than the store allows: exit not seen"
+                self._raise_alarm(now_ns, f"visit:{visit_id}", "warning", detail, None)
+
+    def _close_carts(self, now_ns: int) -> None:
+        for visit_id, visit in list(self.state.visits.items()):
+            if visit.ended_at_ns and self._may_close(now_ns, VisitId(visit_id), visit):
+                self._close_cart(now_ns, VisitId(visit_id), visit)
+
+    def _may_close(self, now_ns: int, visit_id: VisitId, visit: Visit) -> bool:
+        """Everything the party did is known, and no doubt is open or its deadline passed."""
+        waited_ns = now_ns - visit.ended_at_ns
+        if waited_ns < SETTLE_NS:
+            return False
+        if self.carts.pending(visit_id) and waited_ns < SETTLE_MAX_NS:
+            return False
+        deadline_ns = round(self.config.decision.review_deadline_s * 1e9)
+        if self.carts.carts[visit_id].reviews and waited_ns < deadline_ns:
+            return False
+        self._emit(self.carts.expire(visit_id, now_ns))
+        return True
+
+    def _close_cart(self, now_ns: int, visit_id: VisitId, visit: Visit) -> None:
+        cart = self.carts.close(visit_id)
+        del self.state.visits[visit_id]
+        self._events.append(
+            CartClosed(
+                at_ns=now_ns,
+                visit=visit_id,
+                credential=visit.credential,
+                account=visit.account,
+                kind=visit.kind,
+                party_size=visit.party_size,
+                entry_gate=visit.entry_gate,
+                exit_gate=visit.exit_gate,
+                started_at_ns=visit.started_at_ns,
+                ended_at_ns=visit.ended_at_ns,
+                started_at_wall_ns=visit.started_at_wall_ns,
+                ended_at_wall_ns=self.gate.wall_ns(visit.ended_at_ns),
+                state=cart.state,
+                lines=cart.lines,
+            )
+        )
+
+    # --- alarms, counters, ids ---------------------------------------------------------------
+
+    def _raise_alarm(
+        self, now_ns: int, key: str, severity: str, detail: str, device: DeviceId | None
+    ) -> None:
+        self.state.alarms[key] = detail
+        self._events.append(
+            AlarmRaised(at_ns=now_ns, key=key, severity=severity, detail=detail, device=device)
+        )
+
+    def _clear_alarm(self, now_ns: int, key: str, device: DeviceId | None) -> None:
+        if self.state.alarms.pop(key, None) is not None:
+            self._events.append(AlarmCleared(at_ns=now_ns, key=key, device=device))
+
+    def _emit(self, events: Sequence[Event]) -> None:
+        self._events.extend(events)
+
+    def _count(self, name: str) -> None:
+        self.state.counters[name] = self.state.counters.get(name, 0) + 1
+
+    def _stamped(self) -> Outputs:
+        """Ids from counters: the same events get the same ids in every replay."""
+        prefix = f"{self.config.store}-{self.state.step}"
+        return Outputs(
+            events=tuple(
+                replace(event, id=EventId(f"{prefix}-{i}")) for i, event in enumerate(self._events)
+            ),
+            commands=tuple(
+                replace(command, id=CommandId(f"{prefix}-c{i}"))
+                for i, command in enumerate(self._commands)
+            ),
+        )
+
+    # --- views -------------------------------------------------------------------------------
+
+    def view(self) -> dict[str, object]:
+        """What a console shows, as plain JSON-able values. Never needed to go on."""
+        return {
+            "store": self.config.store,
+            "step": self.state.step,
+            "mode": self.gate.state.mode,
+            "visits": [self._visit_view(v, visit) for v, visit in self.state.visits.items()],
+            "people": self._people_view(),
+            "devices": dict(self.state.devices),
+            "alarms": dict(self.state.alarms),
+            "counters": {
+                "engine": dict(self.state.counters),
+                "gate": dict(self.gate.state.counters),
+                "timeline": dict(self.timeline.state.counters),
+                "sensing": dict(self.sensing.state.counters),
+                "people": dict(self.people.state.counters),
+                "carts": dict(self.carts.state.counters),
+            },
+        }
+
+    def _visit_view(self, visit_id: str, visit: Visit) -> dict[str, object]:
+        cart = self.carts.carts[VisitId(visit_id)]
+        return {
+            "visit": visit_id,
+            "kind": visit.kind,
+            "credential": visit.credential,
+            "party_size": visit.party_size,
+            "inside": 0 if visit.ended_at_ns else visit.entered - visit.left,
+            "started_at_ns": visit.started_at_ns,
+            "ended_at_ns": visit.ended_at_ns,
+            "lines": [
+                {
+                    "line": line.line,
+                    "sku": line.sku,
+                    "quantity": line.quantity,
+                    "probability": line.probability,
+                    "state": line.state,
+                }
+                for line in cart.lines
+            ],
+            "reviews": [review.review for review in cart.reviews],
+        }
+
+    def _people_view(self) -> list[dict[str, object]]:
+        tracks = self.people.tracks
+        names = [*map(str, tracks.visits), ""]
+        return [
+            {
+                "track": int(tracks.track_id[i]),
+                "x_m": round(float(tracks.position_store_m[i, 0]), 2),
+                "y_m": round(float(tracks.position_store_m[i, 1]), 2),
+                "visit": names[int(tracks.identity[i].argmax())],
+                "probability": round(float(tracks.identity[i].max()), 3),
+            }
+            for i in range(len(tracks.track_id))
+        ]
+
+
+def config_digest(config: StoreConfig) -> str:
+    """SHA-256 of store.toml's text, hexadecimal."""
+    return hashlib.sha256(config.toml.encode()).hexdigest()
+
+
+def snapshot(engine: Engine) -> bytes:
+    """The engine's whole state; the codec is the journal's."""
+    return encode_state(engine.state)
+
+
+def restore(config: StoreConfig, data: bytes) -> Engine:
+    """The engine of a snapshot.
+
+    With another configuration than the snapshot's, what hangs on the layout (levels, tracks)
+    starts anew; gates, used credentials, visits and carts go on.
+
+    Raises:
+        CodecError: the bytes are no snapshot of this version.
+    """
+    state = decode_state(data, EngineState)
+    if state.config_digest != config_digest(config):
+        state.sensing = WeightSensing(config).state
+        state.people = PersonTracker(config).state
+        state.timeline = Timeline(config).state
+        state.config_digest = config_digest(config)
+    return Engine(config, state)
