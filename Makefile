@@ -6,7 +6,7 @@ SEED   ?= 7
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check sim bench soak lock clean systemd
+.PHONY: help setup demo test check sim bench docs lock clean
 
 help:  ## what each target does
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
@@ -38,6 +38,9 @@ sim: setup  ## the same simulated run every time: make sim SEED=7
 
 bench: setup  ## figures of the hot paths
 	$(BIN)/walkout bench pipeline
+
+docs: setup  ## draw the parts of docs/ that come from tables in the code
+	$(BIN)/python docs/build.py
 
 lock: setup  ## resolve pyproject.toml anew into requirements.lock (needs uv)
 	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url -q -o requirements.lock

@@ -1,1 +1,268 @@
-def main() -> None: ...
+"""The command line: this file lists every command; each imports what it needs when called."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+app = typer.Typer(
+    name="walkout",
+    help="Walk in, take what you like, walk out: an open-source checkout-free store.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+broker_app = typer.Typer(no_args_is_help=True, help="The payment broker.")
+retailer_app = typer.Typer(no_args_is_help=True, help="A reference retailer: prices carts.")
+sync_app = typer.Typer(no_args_is_help=True, help="The durable link to retailer and broker.")
+review_app = typer.Typer(no_args_is_help=True, help="Doubts that wait for a person.")
+app.add_typer(broker_app, name="broker")
+app.add_typer(retailer_app, name="retailer")
+app.add_typer(sync_app, name="sync")
+app.add_typer(review_app, name="review")
+
+Config = Annotated[
+    Path, typer.Option("--config", "-c", help="The store's configuration.", exists=False)
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")]
+Data = Annotated[Path, typer.Option("--data", help="Folder for its database, keys and secrets.")]
+Host = Annotated[str, typer.Option(help="Address to listen on.")]
+Ready = Annotated[Path | None, typer.Option(help="Write the port here once listening.")]
+
+DEMO_EXAMPLES = """
+Examples:
+
+  walkout demo                                     a live view in the terminal
+
+  walkout demo --headless --duration 180 --seed 7  the same store day every time, for scripts
+
+  walkout demo --headless --json --out day1        keep everything it made in ./day1
+"""
+
+
+@app.command(epilog=DEMO_EXAMPLES)
+def demo(
+    seed: Annotated[int, typer.Option(help="Same seed, same shoppers.")] = 7,
+    duration: Annotated[float, typer.Option(min=10, help="Seconds until the doors close.")] = 120,
+    headless: Annotated[bool, typer.Option(help="No live view.")] = False,
+    out: Annotated[Path | None, typer.Option(help="Keep the run's files in this folder.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """One simulated store day: devices on ptys, daemon, broker, retailer, receipts."""
+    import sim.demo
+
+    _exit(
+        sim.demo.main(
+            seed=seed,
+            duration_s=duration,
+            headless=headless or as_json,
+            out=out,
+            json_output=as_json,
+        )
+    )
+
+
+@app.command(epilog="Example: walkout run --config /etc/walkout/store.toml")
+def run(config: Config = Path("store.toml")) -> None:
+    """The store daemon: reads devices, keeps carts, opens gates."""
+    import edge.daemon
+
+    _exit(edge.daemon.main(config))
+
+
+@app.command(epilog="Example: walkout check --config store.toml")
+def check(config: Config = Path("store.toml"), as_json: AsJson = False) -> None:
+    """Read store.toml and say everything that is wrong with it."""
+    store = _store(config)
+    found = {
+        "store": store.store,
+        "plates": len(store.plates),
+        "skus": len(store.products),
+        "facings": len(store.facings),
+        "gates": len(store.gates),
+        "cameras": len(store.cameras),
+        "shelf_nodes": len(store.shelf_nodes),
+    }
+    _print(found, as_json, title=f"{config} is fine")
+
+
+@app.command(epilog="Example: walkout status --json")
+def status(config: Config = Path("store.toml"), as_json: AsJson = False) -> None:
+    """What the running daemon says: people, carts, devices, alarms."""
+    from edge.status import read_status
+
+    _print(_or_fail(lambda: read_status(_store(config))), as_json, title="daemon")
+
+
+@review_app.command("list", epilog="Example: walkout review list --config store.toml")
+def review_list(config: Config = Path("store.toml"), as_json: AsJson = False) -> None:
+    """Open doubts with their candidates and evidence."""
+    from edge.control import open_reviews
+
+    reviews = _or_fail(lambda: open_reviews(_store(config)))
+    if as_json:
+        typer.echo(json.dumps(reviews))
+    else:
+        _review_table(reviews)
+
+
+@review_app.command(
+    "answer",
+    epilog="Examples: walkout review answer s1-r4 --visit s1-v7 --sku BANANA --quantity 1; "
+    "walkout review answer s1-r4 --nobody",
+)
+def review_answer(
+    review: Annotated[str, typer.Argument(help="The doubt, as `walkout review list` names it.")],
+    visit: Annotated[str | None, typer.Option(help="Whose it is.")] = None,
+    sku: Annotated[str | None, typer.Option(help="What it is.")] = None,
+    quantity: Annotated[int, typer.Option(help="Taken; negative = put back.")] = 1,
+    nobody: Annotated[bool, typer.Option(help="Charge nobody.")] = False,
+    config: Config = Path("store.toml"),
+) -> None:
+    """Decide a doubt."""
+    from edge.control import answer_review
+
+    if nobody == (visit is not None):
+        _fail("say either --visit and --sku, or --nobody")
+    if visit is not None and sku is None:
+        _fail("--visit needs --sku")
+    _or_fail(lambda: answer_review(_store(config), review, visit, sku, quantity if visit else 0))
+    typer.echo(f"{review}: answered")
+
+
+@sync_app.command("run", epilog="Example: walkout sync run --config store.toml --drain")
+def sync_run(
+    config: Config = Path("store.toml"),
+    drain: Annotated[bool, typer.Option(help="Stop when nothing is left to send.")] = False,
+) -> None:
+    """Send carts to the retailer and charges to the broker; deliver webhooks."""
+    import cloud_sync.service
+
+    _exit(cloud_sync.service.main(config, drain=drain))
+
+
+@sync_app.command("status", epilog="Example: walkout sync status --json")
+def sync_status(config: Config = Path("store.toml"), as_json: AsJson = False) -> None:
+    """Receipts, waiting requests, parked groups and alarms."""
+    import cloud_sync.service
+
+    _print(
+        _or_fail(lambda: cloud_sync.service.summary(Path(_store(config).paths.sync))),
+        as_json,
+        title="sync",
+    )
+
+
+@broker_app.command("serve", epilog="Example: walkout broker serve --data broker-data")
+def broker_serve(
+    data: Data = Path("broker-data"),
+    host: Host = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="0 = any free one.")] = 8701,
+    ready: Ready = None,
+) -> None:
+    """Accounts, entry credentials, holds, captures, double-entry books."""
+    import broker.service
+
+    _exit(broker.service.serve(data=data, host=host, port=port, ready=ready))
+
+
+@retailer_app.command("serve", epilog="Example: walkout retailer serve --data retailer-data")
+def retailer_serve(
+    data: Data = Path("retailer-data"),
+    host: Host = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="0 = any free one.")] = 8702,
+    ready: Ready = None,
+) -> None:
+    """Prices carts by the contract; verifies and stores webhooks."""
+    import sim.retailer.service
+
+    _exit(sim.retailer.service.serve(data=data, host=host, port=port, ready=ready))
+
+
+@app.command(epilog="Example: walkout bench pipeline --json")
+def bench(
+    name: Annotated[str, typer.Argument(help="Which: pipeline.")],
+    as_json: AsJson = False,
+) -> None:
+    """A benchmark, its peers in the same run."""
+    import importlib
+
+    benches = {"pipeline": "bench.pipeline"}
+    if name not in benches:
+        _fail(f"no bench named {name!r}; there are: {', '.join(benches)}")
+    _exit(importlib.import_module(benches[name]).main(json_output=as_json))
+
+
+def _store(config: Path) -> Any:
+    from edge.config import load
+
+    return _or_fail(lambda: load(config))
+
+
+def _or_fail(call: Any) -> Any:
+    """Run it; a named error of ours becomes one line and exit code 2."""
+    try:
+        return call()
+    except (ValueError, OSError, RuntimeError) as error:
+        _fail(str(error))
+
+
+def _fail(message: str) -> None:
+    typer.echo(f"walkout: {message}", err=True)
+    raise typer.Exit(2)
+
+
+def _exit(code: int) -> None:
+    raise typer.Exit(code)
+
+
+def _print(found: Any, as_json: bool, *, title: str) -> None:
+    if as_json:
+        typer.echo(json.dumps(found))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=title, show_header=False, title_justify="left")
+    for key, value in found.items():
+        text = value if isinstance(value, str) else json.dumps(value, indent=1)
+        table.add_row(str(key), text)
+    Console().print(table)
+
+
+def _review_table(reviews: list[dict[str, Any]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title="open doubts", title_justify="left")
+    for column in ("review", "reason", "candidates", "shelf", "mass"):
+        table.add_column(column)
+    for review in reviews:
+        evidence = review.get("evidence", {})
+        table.add_row(
+            review["review"],
+            review["reason"],
+            "\n".join(
+                f"{c['probability']:.2f} {c['visit'] or 'nobody'} {c['quantity']:+d} {c['sku']}"
+                for c in review["candidates"]
+            ),
+            str(evidence.get("shelf") or ""),
+            f"{evidence.get('mass_g', 0):.0f} g",
+        )
+    Console().print(table)
+
+
+def main() -> None:
+    """Entry point of the ``walkout`` command."""
+    try:
+        app()
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()
