@@ -1,0 +1,265 @@
+"""What must hold between the values of ``store.toml``: ranges, references, shapes.
+
+``RULES`` judges one value by its key; ``check`` judges a whole configuration. Each says what is
+wrong and what to do, and none stops at the first problem.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from messages.money import EXPONENT
+from messages.store_config import Camera, StoreConfig
+
+ROTATION_ERROR_MAX = 0.01  # of R R^T against I: five-digit calibration files stay far below
+DISTORTION_LENGTHS = (4, 5, 8, 12, 14)  # OpenCV's models
+STORE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")  # it stands in URLs and file names
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """One thing that is wrong, and where. ``index`` counts the rows of a list of tables from 0."""
+
+    table: str
+    text: str
+    index: int | None = None
+    id: str | None = None
+    key: str | None = None
+
+
+Rule = Callable[[Any], str]  # "" where the value is right, otherwise what to do
+
+
+def _above(least: float) -> Rule:
+    return lambda v: "" if v > least else f"must be above {least:g}"
+
+
+def _from(least: float) -> Rule:
+    return lambda v: "" if v >= least else f"must be {least:g} or more"
+
+
+def _between(least: float, most: float) -> Rule:
+    return lambda v: "" if least <= v <= most else f"must lie in {least:g} to {most:g}"
+
+
+def _one_of(*choices: str) -> Rule:
+    return lambda v: "" if v in choices else f"must be one of {', '.join(choices)}"
+
+
+def _url(value: str) -> str:
+    good = not value or re.fullmatch(r"https?://[^\s/]+\S*", value)
+    return "" if good else "must be a URL; write http://host:port or https://host"
+
+
+def _public_key(value: str) -> str:
+    if re.fullmatch(r"[0-9a-fA-F]{64}", value):
+        return ""
+    return f"{len(value)} characters; a public key is 64 hexadecimal digits (32 bytes)"
+
+
+RULES: dict[str, Rule] = {
+    **dict.fromkeys(("width_m", "depth_m", "height_m", "capacity_g", "mass_g"), _above(0)),
+    **dict.fromkeys(("mass_sd_g", "noise_g", "z_m", "hold_minor", "clock_skew_max_s"), _from(0)),
+    **dict.fromkeys(("party_size_max", "people_max", "width_px", "height_px"), _from(1)),
+    **dict.fromkeys(("token_validity_max_s", "passage_timeout_s", "passage_gap_s"), _above(0)),
+    **dict.fromkeys(
+        ("clock_uncertainty_max_ms", "review_deadline_s", "visit_timeout_s"), _above(0)
+    ),
+    **dict.fromkeys(("request_timeout_s", "backoff_start_s", "backoff_max_s"), _above(0)),
+    **dict.fromkeys(("retailer_url", "broker_url", "webhook_url"), _url),
+    "grams_per_count": lambda v: "" if v else "must not be 0; a negative span is a reversed cell",
+    "charge_probability_min": _between(0.5, 1.0),
+    "direction": _one_of("entry", "exit", "both"),
+    "currency": _one_of(*sorted(EXPONENT)),
+    "baud": _between(300, 4_000_000),
+    "node": _between(0, 255),
+    "inbox_max": _between(64, 1_000_000),
+    "step_every_ms": _between(10, 1000),
+    "lateness_max_ms": _between(0, 5000),
+    "memory_max_mb": _from(100),
+    "public_key": _public_key,
+    "port": lambda v: "" if v else "must name a serial port, for example /dev/ttyUSB0",
+    "journal": lambda v: "" if v else "must name a file",
+    "runtime": lambda v: "" if v else "must name a folder",
+}
+
+
+def check(config: StoreConfig) -> list[Problem]:
+    """Every problem between the tables of a configuration whose values are right one by one."""
+    checks = (_store, _ids, _facings, _shelf_nodes, _gates, _ports, _cameras, _area)
+    return [problem for one in checks for problem in one(config)]
+
+
+def _store(config: StoreConfig) -> Iterator[Problem]:
+    if not STORE_ID.fullmatch(config.store):
+        text = f'id = "{config.store}": must be 1 to 64 of letters, digits, ".", "_", "-"'
+        yield Problem(table="store", key="id", text=text)
+    if config.cloud.backoff_max_s < config.cloud.backoff_start_s:
+        text = "backoff_max_s must not be below backoff_start_s"
+        yield Problem(table="cloud", key="backoff_max_s", text=text)
+
+
+def _ids(config: StoreConfig) -> Iterator[Problem]:
+    """Ids are unique in their table; devices share one name space, since health is by device."""
+    alone: list[tuple[str, list[str]]] = [
+        ("plate", [p.id for p in config.plates]),
+        ("sku", [p.id for p in config.products]),
+        ("facing", [f.id or f"facing {i + 1}" for i, f in enumerate(config.facings)]),
+        ("gate", [g.id for g in config.gates]),
+        ("fixture", [f.id for f in config.fixtures]),
+        ("credential_key", [k.kid for k in config.credential_keys]),
+    ]
+    for table, ids in alone:
+        yield from _repeated([(table, i, id_) for i, id_ in enumerate(ids)])
+    devices: list[tuple[str, int, str]] = []
+    for table, rows in (
+        ("shelf_node", [n.id for n in config.shelf_nodes]),
+        ("reader", [n.id for n in config.readers]),
+        ("gate_node", [n.id for n in config.gate_nodes]),
+        ("camera", [n.id for n in config.cameras]),
+    ):
+        devices += [(table, i, str(id_)) for i, id_ in enumerate(rows)]
+    yield from _repeated(devices)
+
+
+def _repeated(rows: Iterable[tuple[str, int, str]]) -> Iterator[Problem]:
+    first: dict[str, str] = {}
+    for table, index, id_ in rows:
+        here = f"[[{table}]] {index + 1}"
+        if not id_:
+            yield Problem(table=table, index=index, key="id", text="id is empty; give it a name")
+        elif id_ in first:
+            text = f'id = "{id_}": already used by {first[id_]}; ids are unique'
+            yield Problem(table=table, index=index, id=id_, key="id", text=text)
+        else:
+            first[id_] = here
+
+
+def _facings(config: StoreConfig) -> Iterator[Problem]:
+    for index, facing in enumerate(config.facings):
+        where: dict[str, Any] = {"table": "facing", "index": index, "id": facing.id or None}
+        if facing.sku not in config.product_index:
+            text = f'sku = "{facing.sku}": no [[sku]] has this id; add it or correct the name'
+            yield Problem(**where, key="sku", text=text)
+        yield from _plates(config, facing.plates, where)
+
+
+def _plates(
+    config: StoreConfig, plates: tuple[str, ...], where: dict[str, Any]
+) -> Iterator[Problem]:
+    if not plates:
+        yield Problem(**where, key="plates", text="plates is empty; name at least one plate")
+    for plate in plates:
+        if plate not in config.plate_index:
+            text = f'plates: no [[plate]] has the id "{plate}"; add it or correct the name'
+            yield Problem(**where, key="plates", text=text)
+    for plate in _twice(plates):
+        yield Problem(**where, key="plates", text=f'plates: "{plate}" stands twice; name it once')
+
+
+def _twice(values: Iterable[str]) -> list[str]:
+    return [value for value, count in Counter(values).items() if count > 1]
+
+
+def _shelf_nodes(config: StoreConfig) -> Iterator[Problem]:
+    owner: dict[str, str] = {}
+    for index, node in enumerate(config.shelf_nodes):
+        where: dict[str, Any] = {"table": "shelf_node", "index": index, "id": node.id}
+        yield from _plates(config, node.plates, where)
+        for plate in dict.fromkeys(node.plates):
+            if plate in owner:
+                text = f'plates: "{plate}" is already read by "{owner[plate]}"; keep it in one'
+                yield Problem(**where, key="plates", text=text)
+            owner[plate] = node.id
+
+
+def _gates(config: StoreConfig) -> Iterator[Problem]:
+    nodes = [("reader", i, r.id, r.gate) for i, r in enumerate(config.readers)]
+    controllers = [("gate_node", i, g.id, g.gate) for i, g in enumerate(config.gate_nodes)]
+    for table, index, id_, gate in nodes + controllers:
+        if gate not in config.gate_index:
+            text = f'gate = "{gate}": no [[gate]] has this id; add it or correct the name'
+            yield Problem(table=table, index=index, id=id_, key="gate", text=text)
+    owner: dict[str, str] = {}
+    for table, index, id_, gate in controllers:
+        if gate in owner:
+            text = f'gate = "{gate}": already driven by "{owner[gate]}"; a gate has one controller'
+            yield Problem(table=table, index=index, id=id_, key="gate", text=text)
+        owner.setdefault(gate, id_)
+
+
+def _ports(config: StoreConfig) -> Iterator[Problem]:
+    """A port belongs to one device; only shelf nodes with addresses of their own share a bus."""
+    users: dict[str, list[tuple[str, int, str, int]]] = {}
+    for i, shelf in enumerate(config.shelf_nodes):
+        users.setdefault(shelf.port, []).append(("shelf_node", i, shelf.id, shelf.node))
+    for i, reader in enumerate(config.readers):
+        users.setdefault(reader.port, []).append(("reader", i, reader.id, -1))
+    for i, gate in enumerate(config.gate_nodes):
+        users.setdefault(gate.port, []).append(("gate_node", i, gate.id, -1))
+    for port, rows in users.items():
+        addresses = [node for *_, node in rows]
+        bus = min(addresses) > 0 and len(set(addresses)) == len(addresses)
+        if len(rows) == 1 or bus:
+            continue
+        for table, index, id_, _ in rows[1:]:
+            text = f'port = "{port}": already used by "{rows[0][2]}"'
+            remedy = "; give it its own port, or each shelf node on a bus its own node = 1..255"
+            yield Problem(table=table, index=index, id=id_, key="port", text=text + remedy)
+
+
+def _cameras(config: StoreConfig) -> Iterator[Problem]:
+    for index, camera in enumerate(config.cameras):
+        for key, text in _camera(camera):
+            yield Problem(table="camera", index=index, id=camera.id, key=key, text=f"{key}: {text}")
+
+
+def _camera(camera: Camera) -> Iterator[tuple[str, str]]:
+    if not _has_shape(camera.camera_matrix, 3):
+        yield "camera_matrix", f"is {_shape_of(camera.camera_matrix)}; 3 rows of 3 are needed"
+    elif min(camera.camera_matrix[0][0], camera.camera_matrix[1][1]) <= 0:
+        yield "camera_matrix", "a focal length is not above 0; write [[fx,0,cx],[0,fy,cy],[0,0,1]]"
+    if len(camera.distortion) not in DISTORTION_LENGTHS:
+        yield "distortion", f"has {len(camera.distortion)} numbers; write [k1, k2, p1, p2, k3]"
+    if not _has_shape(camera.store_from_camera, 4):
+        yield "store_from_camera", f"is {_shape_of(camera.store_from_camera)}; 4 rows of 4 needed"
+    elif not _is_pose(camera.store_from_camera):
+        yield "store_from_camera", "is no rotation and translation; run walkout calibrate"
+    elif camera.store_from_camera[2][3] <= 0:
+        yield "store_from_camera", "puts the camera in or below the floor; z is upwards, in metres"
+
+
+def _has_shape(matrix: tuple[tuple[float, ...], ...], side: int) -> bool:
+    return len(matrix) == side and all(len(row) == side for row in matrix)
+
+
+def _shape_of(matrix: tuple[tuple[float, ...], ...]) -> str:
+    return f"{len(matrix)} rows of {'/'.join(str(n) for n in sorted({len(r) for r in matrix}))}"
+
+
+def _is_pose(matrix: tuple[tuple[float, ...], ...]) -> bool:
+    """The upper left 3 x 3 is a right-handed rotation, and the last row is 0 0 0 1."""
+    a, b, c = (row[:3] for row in matrix[:3])
+    pairs = ((a, a, 1), (b, b, 1), (c, c, 1), (a, b, 0), (a, c, 0), (b, c, 0))
+    orthonormal = all(
+        abs(sum(p * q for p, q in zip(u, v, strict=True)) - one) < ROTATION_ERROR_MAX
+        for u, v, one in pairs
+    )
+    determinant = (
+        a[0] * (b[1] * c[2] - b[2] * c[1])
+        - a[1] * (b[0] * c[2] - b[2] * c[0])
+        + a[2] * (b[0] * c[1] - b[1] * c[0])
+    )
+    return orthonormal and determinant > 0 and tuple(matrix[3]) == (0.0, 0.0, 0.0, 1.0)
+
+
+def _area(config: StoreConfig) -> Iterator[Problem]:
+    area = config.area
+    for axis, low, high in (("x", area.x_min_m, area.x_max_m), ("y", area.y_min_m, area.y_max_m)):
+        if low >= high:
+            text = f"{axis}_min_m = {low:g} is not below {axis}_max_m = {high:g}; swap them"
+            yield Problem(table="area", key=f"{axis}_min_m", text=text)
