@@ -1,0 +1,211 @@
+"""Driver of the camera nodes: a unix socket where each sends what it saw.
+
+The socket is 0600: only this user's processes may send. Several cameras may share a connection or
+have one each. What is hostile ends its own connection and nothing else. A camera's wall clock
+becomes store time here; one that is far off would put people into the past or the future, so its
+detections are refused and the clock is named.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from hardware.drivers.sink import Health, Sink
+from hardware.protocol.camera_link import LinkError, MessageReader, decode_detections
+from messages.catalogue import ENTRY_OF
+from messages.commands import Command
+from messages.ids import CameraId, DeviceId
+from messages.observations import DeviceState, PersonDetections
+from messages.store_config import Camera
+
+CONNECTIONS_MAX = 32  # several times the cameras of a large store
+SOCKET_PATH_BYTES_MAX = 107  # sockaddr_un of Linux
+CLOCK_OFF_MAX_NS = 2_000_000_000  # chrony keeps milliseconds; two seconds is no clock
+LOST_AT_ONCE_MAX = 1_000_000  # a sender may write anything into its sequence
+WATCH_EVERY_S = 0.25
+STALE_AFTER_S = ENTRY_OF[PersonDetections].stale_after_s or 3.0
+COUNTERS = (
+    "packets",
+    "lost",
+    "repeated",
+    "clock_off",
+    "hostile",
+    "unknown_camera",
+    "connections",
+    "refused_connections",
+)
+
+
+class SocketPathError(ValueError):
+    """The socket's path is too long for the system, or taken by something else."""
+
+
+class CameraLink:
+    """All cameras of a store on one socket."""
+
+    def __init__(self, cameras: Sequence[Camera], path: str | Path, sink: Sink) -> None:
+        self.health = {camera.id: Health(DeviceId(camera.id), sink, COUNTERS) for camera in cameras}
+        self.counters = dict.fromkeys(COUNTERS, 0)  # of the whole link, hostile peers included
+        self._sink, self._path = sink, Path(path)
+        self._last: dict[CameraId, int] = {}
+        self._heard_at_ns: dict[CameraId, int] = {}
+        self._source: dict[CameraId, _Connection] = {}
+        self._connections: set[_Connection] = set()
+
+    async def run(self) -> None:
+        """Until cancelled; closes every connection and removes the socket."""
+        server = await asyncio.get_running_loop().create_unix_server(
+            lambda: _Connection(self), sock=_private_socket(self._path)
+        )
+        for health in self.health.values():
+            health.set(DeviceState.UNPLUGGED, "no camera node has sent yet")
+        try:
+            async with server:
+                await self._watch()
+        finally:
+            for connection in tuple(self._connections):
+                connection.close()
+            self._path.unlink(missing_ok=True)
+
+    async def command(self, command: Command) -> None:
+        """A camera takes no commands."""
+
+    # from connections
+
+    def connected(self, connection: _Connection) -> bool:
+        if len(self._connections) >= CONNECTIONS_MAX:
+            self.counters["refused_connections"] += 1
+            return False
+        self._connections.add(connection)
+        self.counters["connections"] += 1
+        return True
+
+    def disconnected(self, connection: _Connection) -> None:
+        self._connections.discard(connection)
+        for camera in [c for c, source in self._source.items() if source is connection]:
+            del self._source[camera]
+            self.health[camera].set(DeviceState.UNPLUGGED, "the camera node went away")
+
+    def message(self, connection: _Connection, message: bytes) -> None:
+        """One message of a node. Raises LinkError: the connection ends."""
+        seen = decode_detections(message)
+        health = self.health.get(seen.camera)
+        if health is None:
+            self.counters["unknown_camera"] += 1  # others may share its connection: it stays
+            return
+        if self._source.get(seen.camera) is not connection:
+            self._source[seen.camera] = connection
+            self._last.pop(seen.camera, None)
+            health.count("connections")
+        self._detections(seen, health)
+
+    def hostile(self, connection: _Connection) -> None:
+        self.counters["hostile"] += 1
+        for camera, source in self._source.items():
+            if source is connection:
+                self.health[camera].count("hostile")
+
+    def _detections(self, seen: PersonDetections, health: Health) -> None:
+        now_ns = self._sink.now_ns()
+        captured_at_ns = self._sink.wall_to_store_ns(seen.captured_at_ns)
+        self._heard_at_ns[seen.camera] = now_ns
+        off_ns = captured_at_ns - now_ns
+        if abs(off_ns) > CLOCK_OFF_MAX_NS:
+            health.count("clock_off")
+            health.set(DeviceState.FAULT, _clock_words(off_ns))
+            return
+        if not self._is_next(seen, health):
+            return
+        health.count("packets")
+        health.set(
+            DeviceState.ONLINE, "" if seen.image_state == "ok" else f"image {seen.image_state[:16]}"
+        )
+        self._sink.put(replace(seen, captured_at_ns=captured_at_ns, received_at_ns=now_ns))
+
+    def _is_next(self, seen: PersonDetections, health: Health) -> bool:
+        """False for the same packet again; a smaller number means that the node began afresh."""
+        last, self._last[seen.camera] = self._last.get(seen.camera), seen.sequence
+        if last == seen.sequence:
+            health.count("repeated")
+            return False
+        if last is not None and seen.sequence > last:
+            health.count("lost", min(seen.sequence - last - 1, LOST_AT_ONCE_MAX))
+        return True
+
+    async def _watch(self) -> None:
+        while True:
+            await asyncio.sleep(WATCH_EVERY_S)
+            now_ns = self._sink.now_ns()
+            for camera, health in self.health.items():
+                silent_ns = now_ns - self._heard_at_ns.get(camera, now_ns)
+                if camera in self._source and silent_ns > STALE_AFTER_S * 1e9:
+                    health.set(
+                        DeviceState.SILENT,
+                        f"nothing from the camera for {STALE_AFTER_S:.0f} s: "
+                        f"check its cable and its detector",
+                    )
+                health.report_if_due()
+
+
+class _Connection(asyncio.Protocol):
+    """One peer."""
+
+    def __init__(self, link: CameraLink) -> None:
+        self._link = link
+        self._reader = MessageReader()
+        self._transport: asyncio.BaseTransport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport
+        if not self._link.connected(self):
+            transport.close()
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            for message in self._reader.feed(data):
+                self._link.message(self, message)
+        except LinkError:
+            self._link.hostile(self)
+            self.close()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._link.disconnected(self)
+
+    def close(self) -> None:
+        if self._transport is not None:
+            self._transport.close()
+
+
+def _private_socket(path: Path) -> socket.socket:
+    """A listening address that nobody else can use: the mode is set before anybody can connect."""
+    if len(os.fsencode(path)) > SOCKET_PATH_BYTES_MAX:
+        raise SocketPathError(
+            f"{path} has more than {SOCKET_PATH_BYTES_MAX} bytes; "
+            f"set paths.camera_socket to a shorter path"
+        )
+    if path.exists() and not path.is_socket():
+        raise SocketPathError(f"{path} exists and is no socket")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        listener.bind(str(path))
+        path.chmod(0o600)  # before listen(), so that nothing connects in between
+    except OSError:
+        listener.close()
+        raise
+    listener.setblocking(False)
+    return listener
+
+
+def _clock_words(off_ns: int) -> str:
+    side = "ahead" if off_ns > 0 else "behind"
+    return (
+        f"the camera's clock is {abs(off_ns) / 1e9:.1f} s {side}, or it sends old images: "
+        f"synchronise it with the store's NTP server"
+    )
