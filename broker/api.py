@@ -1,0 +1,386 @@
+"""The broker's routes. Each turns a request into one call of ``store.py`` and its answer into HTTP.
+
+Types are those of ``messages/contract.py``; see docs/broker-api.md. Every POST is idempotent by its
+key; every refusal is a problem document.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import secrets
+import sqlite3
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from fastapi import FastAPI, Request, Response
+
+from broker import credentials, idempotency, store, web
+from broker.credentials import SigningKey
+from broker.group_commit import Writer, connect
+from broker.idempotency import Answer
+from broker.keys import ApiKey
+from broker.ledger import DECLINES, LedgerRefusalError
+from broker.problems import ProblemError
+from broker.schema import SCHEMA
+from broker.validation import RULES, schema_of, typed
+from messages.contract import (
+    Account,
+    AccountRequest,
+    AdjustRequest,
+    Books,
+    Capture,
+    CaptureRequest,
+    Credential,
+    CredentialRequest,
+    Hold,
+    HoldRequest,
+    Problem,
+    VoidRequest,
+)
+from messages.observations import CredentialKey
+
+JTI_BYTES = 15  # 120 bits, 24 letters and digits without padding
+CAPTURES_PAGE = 100
+
+T = TypeVar("T")
+Effect = Callable[[sqlite3.Connection], Answer]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlockRequest:
+    """POST /v1/accounts/{account}/block and /unblock -> 200 Account."""
+
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Keys:
+    """GET /v1/keys: the first signs, the others are older and may still be met."""
+
+    keys: list[CredentialKey]
+
+
+class Service:
+    """What the routes share: the writer, a connection to read, the keys, the clock."""
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        keys: tuple[ApiKey, ...],
+        signing: tuple[SigningKey, ...],
+        clock_s: Callable[[], int],
+    ) -> None:
+        self.writer = Writer(path, SCHEMA)
+        self.reader = connect(path, read_only=True)
+        self.path, self.keys, self.signing, self.clock_s = path, keys, signing, clock_s
+        self.in_flight = web.InFlight()
+
+    def close(self) -> None:
+        self.writer.close()
+        self.reader.close()
+
+    async def once(self, request: Request, key: ApiKey, body: object, effect: Effect) -> Response:
+        """The effect under the request's Idempotency-Key."""
+        claim = web.claim(request, key.tenant, body)
+        now_s = self.clock_s()
+
+        def job(db: sqlite3.Connection) -> Answer:
+            return idempotency.once(db, claim, now_s, lambda db: _by_the_rules(effect, db))
+
+        answer = await self.in_flight.run(claim, lambda: self.writer.submit(job))
+        return web.answer_response(answer)
+
+
+def create_app(service: Service) -> FastAPI:
+    """The broker as an ASGI application."""
+    app = FastAPI(title="Walkout broker", version="1", docs_url=None, redoc_url=None)
+    web.install_problems(app)
+    for route in (*_COMMANDS, *_QUESTIONS):
+        app.add_api_route(
+            route.path,
+            web.guarded(route.handler(service)),
+            methods=[route.method],
+            response_model=None,
+            status_code=route.status,
+            name=route.name,
+            openapi_extra=route.openapi(),
+        )
+    app.openapi_schema = _with_components(app.openapi())
+    return app
+
+
+# --- routes: POST -----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Command:
+    """A POST: ``effect(db, service, path id, request, now_s)`` under an Idempotency-Key."""
+
+    path: str
+    scope: str
+    takes: type
+    gives: type
+    effect: Callable[[sqlite3.Connection, Service, str, Any, int], Answer]
+    status: int = 201
+    method: str = "POST"
+
+    @property
+    def name(self) -> str:
+        return self.path.removeprefix("/v1/").replace("/", "-").replace("{id}-", "")
+
+    def handler(self, service: Service) -> web.Handler:
+        async def handle(request: Request) -> Response:
+            key = web.authorized(request, service.keys, self.scope)
+            body = await web.json_body(request)
+            asked: Any = typed(body, self.takes)
+            _check_staff(asked, key)
+            named = request.path_params.get("id", "")
+            now_s = service.clock_s()
+            return await service.once(
+                request, key, body, lambda db: self.effect(db, service, named, asked, now_s)
+            )
+
+        return handle
+
+    def openapi(self) -> dict[str, Any]:
+        key = {"name": "Idempotency-Key", "in": "header", "required": True, "schema": _STRING}
+        return {
+            "parameters": [key, *_path_parameters(self.path)],
+            "requestBody": {"required": True, "content": _content(self.takes)},
+            "responses": _responses(self.status, self.gives),
+        }
+
+
+def _issue(
+    db: sqlite3.Connection, service: Service, _: str, asked: CredentialRequest, now_s: int
+) -> Answer:
+    # Base 32 has no 0, 1, 8 or 9: a chance run of digits is never taken for a card number.
+    jti = base64.b32encode(secrets.token_bytes(JTI_BYTES)).decode().lower()
+    issued = credentials.issue(asked, service.signing[0], jti=jti, now_s=now_s)
+    return store.record_credential(db, asked, issued, now_s)
+
+
+_COMMANDS = (
+    _Command(
+        path="/v1/accounts",
+        scope="accounts",
+        takes=AccountRequest,
+        gives=Account,
+        effect=lambda db, service, named, asked, now_s: store.open_account(db, asked, now_s),
+    ),
+    _Command(
+        path="/v1/accounts/{id}/block",
+        scope="admin",
+        takes=BlockRequest,
+        gives=Account,
+        status=200,
+        effect=lambda db, service, named, asked, now_s: store.block_account(db, named, True, now_s),
+    ),
+    _Command(
+        path="/v1/accounts/{id}/unblock",
+        scope="admin",
+        takes=BlockRequest,
+        gives=Account,
+        status=200,
+        effect=lambda db, service, named, asked, now_s: store.block_account(
+            db, named, False, now_s
+        ),
+    ),
+    _Command(
+        path="/v1/entry-credentials",
+        scope="entry-credentials",
+        takes=CredentialRequest,
+        gives=Credential,
+        effect=_issue,
+    ),
+    _Command(
+        path="/v1/holds",
+        scope="holds",
+        takes=HoldRequest,
+        gives=Hold,
+        effect=lambda db, service, named, asked, now_s: store.place_hold(db, asked, now_s),
+    ),
+    _Command(
+        path="/v1/holds/{id}/adjust",
+        scope="holds",
+        takes=AdjustRequest,
+        gives=Hold,
+        status=200,
+        effect=lambda db, service, named, asked, now_s: store.adjust_hold(db, named, asked, now_s),
+    ),
+    _Command(
+        path="/v1/holds/{id}/capture",
+        scope="captures",
+        takes=CaptureRequest,
+        gives=Capture,
+        effect=lambda db, service, named, asked, now_s: store.capture_hold(db, named, asked, now_s),
+    ),
+    _Command(
+        path="/v1/holds/{id}/void",
+        scope="holds",
+        takes=VoidRequest,
+        gives=Hold,
+        status=200,
+        effect=lambda db, service, named, asked, now_s: store.void_hold(db, named, asked, now_s),
+    ),
+    _Command(
+        path="/v1/payments",
+        scope="admin",
+        takes=store.PaymentRequest,
+        gives=store.Payment,
+        effect=lambda db, service, named, asked, now_s: store.record_payment(db, asked, now_s),
+    ),
+)
+
+
+# --- routes: GET ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Question:
+    """A GET; ``scope`` "" is open to everybody."""
+
+    path: str
+    scope: str
+    gives: type
+    answer: Callable[[Service, Request], Any]
+    method: str = "GET"
+    status: int = 200
+    slow: bool = False  # reads whole tables: off the event loop, on a connection of its own
+
+    @property
+    def name(self) -> str:
+        return f"get-{self.path.removeprefix('/v1/').replace('/', '-')}"
+
+    def handler(self, service: Service) -> web.Handler:
+        async def handle(request: Request) -> Response:
+            if self.scope:
+                web.authorized(request, service.keys, self.scope)
+            if self.slow:
+                return web.json_response(await asyncio.to_thread(self.answer, service, request))
+            return web.json_response(self.answer(service, request))
+
+        return handle
+
+    def openapi(self) -> dict[str, Any]:
+        return {
+            "parameters": _path_parameters(self.path),
+            "responses": _responses(self.status, self.gives),
+        }
+
+
+def _books(service: Service, request: Request) -> Books:
+    currency = request.query_params.get("currency")
+    if currency is not None and (wrong := RULES["currency"].wrong(currency)):
+        raise ProblemError(422, "invalid-query", wrong, param="currency")
+    db = connect(service.path, read_only=True)
+    try:
+        db.execute("BEGIN")  # one snapshot for all its sums
+        return store.books(db, currency, service.clock_s())
+    finally:
+        db.close()
+
+
+def _captures(service: Service, request: Request) -> store.CapturePage:
+    after = web.query_counter(request, "after", 0)
+    limit = web.query_counter(request, "limit", CAPTURES_PAGE, store.CAPTURES_PAGE_MAX)
+    return store.captures(service.reader, after, max(1, limit))
+
+
+def _health(service: Service, request: Request) -> dict[str, str]:
+    service.reader.execute("SELECT 1 FROM journal LIMIT 1").fetchone()
+    return {"status": "ok"}
+
+
+_QUESTIONS = (
+    _Question(
+        path="/v1/accounts/{id}",
+        scope="accounts",
+        gives=Account,
+        answer=lambda service, request: store.account(
+            service.reader, request.path_params["id"], service.clock_s()
+        ),
+    ),
+    _Question(
+        path="/v1/holds/{id}",
+        scope="holds",
+        gives=Hold,
+        answer=lambda service, request: store.hold(
+            service.reader, request.path_params["id"], service.clock_s()
+        ),
+    ),
+    _Question(path="/v1/books", scope="books", gives=Books, answer=_books, slow=True),
+    _Question(path="/v1/captures", scope="captures", gives=store.CapturePage, answer=_captures),
+    _Question(
+        path="/v1/keys",
+        scope="",
+        gives=Keys,
+        answer=lambda service, request: Keys(keys=[key.published for key in service.signing]),
+    ),
+    _Question(path="/healthz", scope="", gives=dict[str, str], answer=_health),
+)
+
+
+# --- helpers ----------------------------------------------------------------------------------
+
+_STRING = {"type": "string"}
+
+
+def _by_the_rules(effect: Effect, db: sqlite3.Connection) -> Answer:
+    """The effect, with what the ledger refuses as a problem."""
+    try:
+        return effect(db)
+    except LedgerRefusalError as refusal:
+        status = 402 if refusal.reason in DECLINES else _STATUS.get(refusal.reason.value, 422)
+        raise ProblemError(
+            status, refusal.reason.value, refusal.detail, param=refusal.param
+        ) from None
+
+
+_STATUS = {"hold-resolved": 409}
+
+
+def _check_staff(asked: object, key: ApiKey) -> None:
+    """Staff are never charged, so an app's key cannot make staff of a shopper."""
+    staff = isinstance(asked, CredentialRequest) and asked.kind == "staff"
+    if staff and "staff" not in key.scopes:
+        detail = "staff credentials need a key with scope staff (admin.key)"
+        raise ProblemError(403, "forbidden", detail, param="$.kind")
+
+
+def _content(kind: type) -> dict[str, Any]:
+    return {"application/json": {"schema": {"$ref": f"#/components/schemas/{kind.__name__}"}}}
+
+
+def _responses(status: int, gives: type) -> dict[str, Any]:
+    content = {"application/json": {"schema": {"type": "object"}}}
+    if gives in _SCHEMAS:
+        content = _content(gives)
+    problem = {"application/problem+json": _content(Problem)["application/json"]}
+    return {
+        str(status): {"description": "done", "content": content},
+        "default": {"description": "RFC 9457 problem", "content": problem},
+    }
+
+
+def _path_parameters(path: str) -> list[dict[str, Any]]:
+    if "{id}" not in path:
+        return []
+    return [{"name": "id", "in": "path", "required": True, "schema": _STRING}]
+
+
+_SCHEMAS = (
+    *(command.takes for command in _COMMANDS),
+    *(command.gives for command in _COMMANDS),
+    *(question.gives for question in _QUESTIONS if question.gives is not dict[str, str]),
+)
+
+
+def _with_components(document: dict[str, Any]) -> dict[str, Any]:
+    components = document.setdefault("components", {})
+    components.setdefault("schemas", {}).update(schema_of(*set(_SCHEMAS), Problem))
+    return document
