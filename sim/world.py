@@ -1,0 +1,255 @@
+"""The simulated store: people, shelves and cameras, deterministic by one seed.
+
+``World.advance(until_ns)`` gives what the devices send up to an instant; ``unlocked`` and
+``refused`` are the gate's answers. The world moves in ticks of 50 ms from store time 0 whatever
+the caller's steps are, knows no wall time, and draws shelves, cameras and every party from their
+own generators: one party's choices do not change when another's gate opens later.
+"""
+
+from __future__ import annotations
+
+import heapq
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from messages.arrays import Floats
+from messages.ids import GateId
+from messages.store_config import StoreConfig
+from sim import gestures
+from sim.cameras import Bodies, Cameras, Faults
+from sim.crowd import Crowd
+from sim.geometry import fixture_of_shelf
+from sim.hands import Hands
+from sim.outputs import CameraPacket, Output, Passage, Scan, ShelfBatch
+from sim.shelf_physics import Quirks, ShelfPhysics
+from sim.shoppers import INDOORS, Habits, Person, new_party
+from sim.stock import Stock
+from sim.truth import Truth
+
+__all__ = ["CameraPacket", "Options", "Passage", "Scan", "ShelfBatch", "World", "options"]
+
+NS = 1_000_000_000
+TICK_NS = 50_000_000
+ARRIVAL_SHAPE = 4.0  # gamma: arrivals are spread a little more evenly than by chance alone
+HAND_REST_M = (0.12, 0.24, 0.95)  # ahead, aside, up from the feet
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """One run of the world."""
+
+    seed: int = 7
+    arrival_every_s: float = 9.0
+    first_arrival_s: float = 1.5
+    people_max: int = 5  # inside or at the gate; others come later
+    bump_every_s: float = 90.0  # over the whole store; 0 = never
+    habits: Habits = Habits()
+    quirks: Quirks = Quirks()
+    faults: Faults = Faults()
+
+
+def options(difficulty: str = "honest", seed: int = 7) -> Options:
+    """Named difficulties: "easy" (one person, careful), "honest" (a usual day), "hard" (crowded).
+
+    Raises:
+        ValueError: another name.
+    """
+    base = Options(seed=seed)
+    match difficulty:
+        case "honest":
+            return base
+        case "easy":
+            calm = replace(
+                base.habits,
+                party_of_two_probability=0.0,
+                change_mind_probability=0.0,
+                undo_probability=0.0,
+                touch_probability=0.0,
+            )
+            return replace(base, people_max=1, bump_every_s=0.0, habits=calm)
+        case "hard":
+            busy = replace(
+                base.habits,
+                popular=1.3,
+                touch_probability=0.3,
+                undo_probability=0.15,
+                change_mind_probability=0.35,
+                wrong_place_probability=0.6,
+                handling=replace(
+                    base.habits.handling, hand_probability=0.85, long_hold_probability=0.12
+                ),
+            )
+            return replace(base, arrival_every_s=5.0, people_max=10, bump_every_s=30.0, habits=busy)
+    raise ValueError(f"no difficulty {difficulty!r}; there are: easy, honest, hard")
+
+
+@dataclass(slots=True, eq=False)
+class World:
+    """See the module's head. Make one with ``World.of``."""
+
+    config: StoreConfig
+    options: Options
+    truth: Truth
+    stock: Stock
+    physics: ShelfPhysics
+    cameras: Cameras
+    crowd: Crowd
+    rng: np.random.Generator
+    party_seeds: np.random.SeedSequence
+    now_ns: int = 0
+    arrived: int = 0
+    open: bool = True
+    next_arrival_ns: int = 0
+    next_bump_ns: int = 0
+    pending: list[tuple[int, int, Output]] = field(default_factory=list)
+    counter: int = 0
+
+    @staticmethod
+    def of(config: StoreConfig, options: Options | None = None) -> World:
+        opt = options or Options()
+        streams = np.random.SeedSequence(opt.seed).spawn(5)
+        stock_rng, shelf_rng, camera_rng, own_rng = map(np.random.default_rng, streams[:4])
+        truth = Truth()
+        stock = Stock.filled(config, stock_rng)
+        physics = ShelfPhysics.of(config, stock.load_g(), opt.quirks, shelf_rng)
+        hands = Hands(stock, physics, truth, opt.habits.handling)
+        world = World(
+            config=config,
+            options=opt,
+            truth=truth,
+            stock=stock,
+            physics=physics,
+            cameras=Cameras.of(config, opt.faults, camera_rng),
+            crowd=Crowd.of(config, hands),
+            rng=own_rng,
+            party_seeds=streams[4],
+            next_arrival_ns=int(opt.first_arrival_s * NS),
+        )
+        world.next_bump_ns = world._bump_after(0)
+        return world
+
+    # --- the caller's side --------------------------------------------------------------------
+
+    def advance(self, until_ns: int) -> list[Output]:
+        """Everything that devices send at or before ``until_ns``, in order of sending."""
+        while self.now_ns + TICK_NS <= until_ns:
+            self._tick()
+        sent: list[Output] = []
+        while self.pending and self.pending[0][0] <= until_ns:
+            sent.append(heapq.heappop(self.pending)[2])
+        return sent
+
+    def set_credential(self, shopper: str, credential: str) -> None:
+        """The id of the code that a shopper just held to the reader."""
+        for party in self.crowd.parties:
+            if party.shopper == shopper:
+                party.credential = credential
+
+    def unlocked(self, gate: GateId, passages: int, at_ns: int = 0) -> None:
+        """The gate opened for so many people; they go in from the next tick on."""
+        del at_ns
+        self.crowd.unlocked(gate, passages)
+
+    def refused(self, gate: GateId, at_ns: int = 0) -> None:
+        """The gate said no to whoever stands at its reader."""
+        self.crowd.refused(gate, max(at_ns, self.now_ns))
+
+    def close_doors(self) -> None:
+        """Nobody new comes; those inside finish."""
+        self.open = False
+
+    @property
+    def people_inside(self) -> int:
+        return sum(p.crossed_in and not p.crossed_out for p in self.crowd.people)
+
+    @property
+    def empty(self) -> bool:
+        return not self.crowd.people
+
+    @property
+    def visits_completed(self) -> int:
+        return sum(v.exited_at_ns is not None for v in self.truth.visits.values())
+
+    def positions(self) -> list[tuple[str, float, float]]:
+        """Who is where now: for pictures and checks, never for the store."""
+        return [(p.shopper, float(p.position[0]), float(p.position[1])) for p in self.crowd.people]
+
+    # --- one tick -----------------------------------------------------------------------------
+
+    def _tick(self) -> None:
+        before_ns, self.now_ns = self.now_ns, self.now_ns + TICK_NS
+        self._arrivals()
+        self._bumps()
+        self.crowd.hands.settle(self.now_ns)
+        for signal in self.crowd.step(self.now_ns, TICK_NS / NS):
+            self._send(signal.at_ns, signal)
+        for batch in self.physics.due(self.now_ns):
+            self._send(batch.sent_at_ns, batch)
+        for at_ns, camera in self.cameras.due(self.now_ns):
+            packet = self.cameras.packet(camera, at_ns, self._bodies(at_ns, before_ns))
+            self._send(packet.sent_at_ns, packet)
+
+    def _send(self, at_ns: int, output: Output) -> None:
+        self.counter += 1
+        heapq.heappush(self.pending, (at_ns, self.counter, output))
+
+    def _arrivals(self) -> None:
+        if not self.open or self.now_ns < self.next_arrival_ns:
+            return
+        waiting = len(self.crowd.people)
+        if waiting >= self.options.people_max:
+            return
+        self.arrived += 1
+        rng = np.random.default_rng(self.party_seeds.spawn(1)[0])
+        lanes = [lane for lane in self.crowd.lanes.values() if lane.reader is not None]
+        lane = lanes[int(rng.integers(len(lanes)))]
+        outside = lane.line - 2.6 * lane.inward
+        party = new_party(self.arrived, self.stock, self.options.habits, rng, outside)
+        del party.people[max(1, self.options.people_max - waiting) :]
+        self.crowd.join(party, lane.gate)
+        gap_s = rng.gamma(ARRIVAL_SHAPE, self.options.arrival_every_s / ARRIVAL_SHAPE)
+        self.next_arrival_ns = self.now_ns + int(gap_s * NS)
+
+    def _bumps(self) -> None:
+        """Now and then somebody knocks a gondola that a person stands or walks at."""
+        if self.options.bump_every_s <= 0 or self.now_ns < self.next_bump_ns:
+            return
+        self.next_bump_ns = self._bump_after(self.now_ns)
+        fixtures = fixture_of_shelf(self.config)
+        knocked = int(self.rng.integers(len(self.config.fixtures)))
+        shelves = [s for s, f in enumerate(fixtures) if f == knocked]
+        for load in gestures.bump(self.rng, self.stock.shelves, shelves, self.now_ns):
+            self.physics.add(load)
+
+    def _bump_after(self, at_ns: int) -> int:
+        return at_ns + int(self.rng.exponential(max(self.options.bump_every_s, 1e-9)) * NS)
+
+    def _bodies(self, at_ns: int, before_ns: int) -> Bodies:
+        """Everybody at an instant of the last tick."""
+        people = self.crowd.people
+        part = (at_ns - before_ns) / TICK_NS
+        position = [p.before + part * (p.position - p.before) for p in people]
+        return Bodies(
+            key=tuple(f"{p.shopper}/{p.index}" for p in people),
+            position_store_m=np.array(position).reshape(-1, 2),
+            height_m=np.array([p.height_m for p in people]),
+            radius_m=np.array([p.radius_m for p in people]),
+            wrists_store_m=np.array([_wrists(p, at_ns) for p in people]).reshape(-1, 2, 3),
+        )
+
+
+def _wrists(person: Person, at_ns: int) -> Floats:
+    """(2, 3) left and right wrist: beside the body, the right one out when it reaches."""
+    ahead, aside, up = HAND_REST_M
+    forward = person.heading
+    right = np.array([forward[1], -forward[0]])
+    rest = np.empty((2, 3))
+    rest[:, 2] = up
+    rest[0, :2] = person.position + ahead * forward - aside * right
+    rest[1, :2] = person.position + ahead * forward + aside * right
+    gesture = person.gesture
+    if gesture is not None and person.phase in INDOORS:
+        out = gesture.reach(at_ns)
+        rest[1] += out * (gesture.target_store_m - rest[1])
+    return rest
