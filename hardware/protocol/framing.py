@@ -1,7 +1,8 @@
-"""Frames on a serial line: COBS with a zero byte behind each, checked by CRC-16/MODBUS.
+"""Frames on a serial line: COBS between zero bytes, checked by CRC-16/MODBUS.
 
 Consistent Overhead Byte Stuffing removes every zero from a payload, so that 0x00 means "a frame
-ends here" and nothing else: after any damage a reader is in step again at the next zero. A frame is
+ends here" and nothing else: after any damage a reader is in step again at the next zero. A sender
+puts a zero before a frame too, so that noise on an idle line costs no frame. A frame's payload is
 
 | bytes | field |
 |---|---|
@@ -12,7 +13,9 @@ ends here" and nothing else: after any damage a reader is in step again at the n
 | 5.. | body |
 | last 2 | CRC-16/MODBUS of all before, u16 little endian |
 
-A sender counts what it sends unasked; an answer carries the sequence of its question.
+A sender counts what it sends unasked; an answer carries the sequence of its question. This CRC
+does not see a zero appended behind it (a delimiter with its lowest bit flipped does that), so the
+body of every type has one exact length and whoever decodes a body checks it.
 Source: S. Cheshire and M. Baker, Consistent Overhead Byte Stuffing, IEEE/ACM ToN 7(2), 1999.
 """
 
@@ -135,7 +138,7 @@ class FrameReader:
 
 
 def encode_frame(frame: Frame) -> bytes:
-    """The bytes of a frame on the wire, delimiter included.
+    """The bytes of a frame on the wire, a delimiter on each side.
 
     Raises:
         FramingError: a field does not fit, or the frame is longer than a reader accepts.
@@ -148,7 +151,7 @@ def encode_frame(frame: Frame) -> bytes:
     stuffed = cobs_encode(payload + _CRC.pack(crc16(payload)))
     if len(stuffed) > FRAME_BYTES_MAX:
         raise FramingError(f"frame of {len(stuffed)} bytes is longer than {FRAME_BYTES_MAX}")
-    return stuffed + DELIMITER
+    return DELIMITER + stuffed + DELIMITER
 
 
 def cobs_encode(data: bytes) -> bytes:

@@ -192,7 +192,7 @@ def decode(frame: Frame) -> Packet:
     """
     match frame.type:
         case identity.IDENTIFY:
-            return Identify()
+            return identity.decode_identify(frame)
         case identity.IDENTITY:
             return identity.decode_identity(frame)
         case identity.NAK:

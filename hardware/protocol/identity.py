@@ -23,6 +23,7 @@ IDENTITY = 3
 NAK = 6
 HARDWARE_ID_BYTES = 12
 _IDENTITY = struct.Struct("<12sHBI")
+_NOTHING = struct.Struct("<")
 _NAK = struct.Struct("<BB")
 
 
@@ -94,6 +95,12 @@ def pack(layout: struct.Struct, *values: int | bytes) -> bytes:
 
 def encode_identify(node: int, sequence: int) -> Frame:
     return Frame(type=IDENTIFY, node=node, sequence=sequence)
+
+
+def decode_identify(frame: Frame) -> Identify:
+    """Raises WrongLength."""
+    unpack(_NOTHING, frame)
+    return Identify()
 
 
 def encode_identity(identity: Identity, node: int, sequence: int) -> Frame:

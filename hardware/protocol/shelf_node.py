@@ -111,7 +111,7 @@ def decode(frame: Frame) -> Packet:
         case 1:
             return decode_samples(frame)
         case 2:
-            return Identify()
+            return identity.decode_identify(frame)
         case 3:
             return identity.decode_identity(frame)
         case 4:

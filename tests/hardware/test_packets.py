@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from hardware.protocol import camera_link, gate_node, shelf_node
-from hardware.protocol.framing import Frame
+from hardware.protocol.framing import Frame, FrameReader, encode_frame
 from hardware.protocol.identity import (
     Identify,
     Identity,
@@ -162,6 +162,40 @@ def test_unknown_types_and_values_are_named():
 def test_every_reason_of_refusal_has_its_own_code():
     assert set(gate_node.REASON_CODE) == set(RefusalReason)
     assert len(set(gate_node.REASON_CODE.values())) == len(RefusalReason)
+
+
+def packets_in(stream, decode):
+    """What a driver would take from these bytes."""
+    for frame in FrameReader().feed(stream):
+        with contextlib.suppress(PacketError):
+            yield decode(frame), frame.node, frame.sequence
+
+
+@QUICK
+@given(gate_packets, u8, u16, st.lists(st.integers(0, 100_000), min_size=1, max_size=6))
+def test_flipped_bits_never_give_a_wrong_gate_packet(packet, node, sequence, flips):
+    sent = bytearray(encode_frame(gate_node.encode(packet, node=node, sequence=sequence)))
+    for flip in flips:
+        sent[flip // 8 % len(sent)] ^= 1 << flip % 8
+    got = list(packets_in(bytes(sent) + b"\0", gate_node.decode))
+    assert all(seen == (packet, node, sequence) for seen in got)
+
+
+@pytest.mark.parametrize("plates", [1, 12])
+def test_no_single_flipped_bit_gives_a_wrong_sample(plates):
+    packet = shelf_node.Samples(
+        ticks_us=70_000,
+        sample_period_us=16_667,
+        flags=np.zeros(plates, np.uint8),
+        counts=np.arange(4 * plates, dtype=np.int32).reshape(4, plates) * 700 - 900,
+    )
+    clean = encode_frame(shelf_node.encode(packet, node=1, sequence=9))
+    for bit in range(8 * len(clean)):
+        sent = bytearray(clean)
+        sent[bit // 8] ^= 1 << bit % 8
+        for seen, *head in packets_in(bytes(sent) + clean, shelf_node.decode):
+            assert head == [1, 9]
+            np.testing.assert_array_equal(seen.counts, packet.counts)
 
 
 # --- camera link --------------------------------------------------------------------------------
