@@ -131,6 +131,7 @@ def place_hold(db: sqlite3.Connection, request: HoldRequest, now_s: int) -> Answ
 
 def adjust_hold(db: sqlite3.Connection, name: str, request: AdjustRequest, now_s: int) -> Answer:
     hold = _hold(db, name, now_s)
+    _expire_due(db, hold.account, now_s)
     try:
         adjusted = ledger.adjust(
             hold, _account_state(db, hold.account, now_s), request.amount_minor
