@@ -1,8 +1,11 @@
 """A cart is a fold of events: ``cart = cart.after(event)``, the same in store and cloud.
 
 A line is *charged* when the cart tracker was sure, and in *review* while a doubt is open. A doubt
-about a take adds its best guess as a review line; a doubt about a return turns units that the
-visit may have put back into review units. A resolved doubt settles exactly those.
+about a take adds its best guess as a review line; a doubt about a return turns every unit that the
+visit may have put back into a review unit. An answer settles exactly those. Units come off sure
+lines first: what is left charged is then right whichever way the open doubts are answered. What
+comes off a take that is still in doubt is *owed*: an answer that gives the take to this visit
+charges only what is left of it.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ from messages.events import (
     CartLine,
     CartState,
     Event,
+    Evidence,
     ItemHandedOver,
     ItemReturned,
     ItemTaken,
@@ -24,13 +28,30 @@ from messages.events import (
 )
 from messages.ids import LineId, ReviewId, Sku, VisitId
 
+DEADLINE = "deadline"  # ``ReviewResolved.by`` when nobody decided in time
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenReview:
-    """A doubt this cart waits for. ``restores``: units that come back if nothing was returned."""
+    """A doubt this cart waits for: the lines that it made, and what this visit may have taken.
+
+    ``probabilities``: of each line before the doubt; parallel to ``lines``.
+    """
 
     review: ReviewId
     lines: tuple[LineId, ...] = ()
+    probabilities: tuple[float, ...] = ()
+    skus: tuple[Sku, ...] = ()
+    at_ns: int = 0
+    evidence: Evidence = Evidence()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwedUnits:
+    """Units that came back, of a take that is still in doubt."""
+
+    sku: Sku
+    quantity: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +61,7 @@ class Cart:
     visit: VisitId
     lines: tuple[CartLine, ...] = ()
     reviews: tuple[OpenReview, ...] = ()
+    owed: tuple[OwedUnits, ...] = ()
 
     @property
     def state(self) -> CartState:
@@ -59,11 +81,11 @@ class Cart:
             case ItemTaken(visit=self.visit):
                 return replace(self, lines=(*self.lines, _taken_line(event)))
             case ItemReturned(visit=self.visit):
-                lines = _without(self.lines, event.sku, event.quantity, event.line)
-                return replace(self, lines=lines)
+                return self._without(event.sku, event.quantity, event.line)
+            case ItemHandedOver() if event.from_visit == event.to_visit:
+                return self
             case ItemHandedOver(from_visit=self.visit):
-                lines = _without(self.lines, event.sku, event.quantity, None)
-                return replace(self, lines=lines)
+                return self._without(event.sku, event.quantity, None)
             case ItemHandedOver(to_visit=self.visit):
                 return replace(self, lines=(*self.lines, _handed_line(event)))
             case ReviewRequested() if self.visit in event.visits:
@@ -73,33 +95,80 @@ class Cart:
             case _:
                 return self
 
+    def _without(self, sku: Sku, quantity: int, first: LineId | None) -> Cart:
+        """Units off: sure lines first, of these the named one, then the latest."""
+        doubts = {LineId(review.review) for review in self.reviews}
+        left = {i: line.quantity for i, line in enumerate(self.lines)}
+        owed = 0
+        for i in _order_of_return(self.lines, sku, first):
+            units = min(left[i], quantity)
+            left[i], quantity = left[i] - units, quantity - units
+            owed += units if self.lines[i].line in doubts else 0
+        lines = tuple(
+            replace(line, quantity=left[i]) for i, line in enumerate(self.lines) if left[i] > 0
+        )
+        more = OwedUnits(sku=sku, quantity=owed + quantity)
+        return replace(self, lines=lines, owed=(*self.owed, more))._with_owed_in_doubt()
+
+    def _with_owed_in_doubt(self) -> Cart:
+        """Units stay owed only while an open doubt may still give this visit their SKU."""
+        open_skus = {sku for review in self.reviews for sku in review.skus}
+        totals: dict[Sku, int] = {}
+        for debt in self.owed:
+            totals[debt.sku] = totals.get(debt.sku, 0) + debt.quantity
+        kept = ((sku, units) for sku, units in totals.items() if sku in open_skus and units > 0)
+        owed = tuple(OwedUnits(sku=sku, quantity=units) for sku, units in kept)
+        return replace(self, owed=owed)
+
     def _in_doubt(self, event: ReviewRequested) -> Cart:
+        mine = [c for c in event.candidates if c.visit == self.visit and c.sku]
+        lines, touched = _doubt_units(self.lines, mine, event.review)
         best = event.candidates[0] if event.candidates else None
-        mine_returns = [c for c in event.candidates if c.visit == self.visit and c.quantity < 0]
-        lines, touched = self.lines, list[LineId]()
-        if mine_returns:
-            chosen = max(mine_returns, key=lambda c: c.probability)
-            lines, touched = _doubt_units(lines, chosen, event.review)
-        elif best is not None and best.visit == self.visit and best.quantity > 0 and best.sku:
-            line = LineId(f"{event.review}")
-            lines = (*lines, _review_line(event, best, best.sku, line))
-            touched = [line]
-        review = OpenReview(review=event.review, lines=tuple(touched))
+        if best is not None and best.visit == self.visit and best.quantity > 0 and best.sku:
+            lines = (*lines, _review_line(event, best, best.sku))
+            touched[LineId(event.review)] = best.probability
+        review = OpenReview(
+            review=event.review,
+            lines=tuple(touched),
+            probabilities=tuple(touched.values()),
+            skus=tuple(dict.fromkeys(c.sku for c in mine if c.quantity > 0 and c.sku)),
+            at_ns=event.evidence.started_at_ns or event.at_ns,
+            evidence=event.evidence,
+        )
         return replace(self, lines=lines, reviews=(*self.reviews, review))
 
     def _resolved(self, event: ReviewResolved) -> Cart:
+        decided = event.by != DEADLINE  # else doubtful units stay shown, never charged
+        mine = decided and event.visit == self.visit and event.sku is not None
         open_ = next((r for r in self.reviews if r.review == event.review), None)
-        if open_ is None:
-            return self
-        reviews = tuple(r for r in self.reviews if r.review != event.review)
-        if event.by == "deadline":  # nobody decided: doubtful units stay shown, never charged
-            return replace(self, reviews=reviews)
-        lines = tuple(_settled(self.lines, open_, event, self.visit))
-        mine = event.visit == self.visit and event.quantity > 0 and event.sku is not None
-        if mine and LineId(event.review) not in {line.line for line in lines}:
-            assert event.sku is not None
-            lines = (*lines, _resolved_line(event, event.sku))
-        return replace(self, lines=lines, reviews=reviews)
+        if open_ is None:  # an answer may name a visit that the doubt did not
+            return self._answered(event, OpenReview(review=event.review)) if mine else self
+        cart = replace(self, reviews=tuple(r for r in self.reviews if r is not open_))
+        if decided:
+            cart = replace(cart, lines=_restored(cart.lines, open_))
+        cart = cart._answered(event, open_) if mine else cart
+        return cart._with_owed_in_doubt()
+
+    def _answered(self, event: ReviewResolved, open_: OpenReview) -> Cart:
+        """This visit did it: units taken become a charged line, units returned come off."""
+        assert event.sku is not None
+        if event.quantity < 0:
+            return self._without(event.sku, -event.quantity, _first_doubted(open_))
+        if any(line.line == LineId(event.review) for line in self.lines):
+            return self  # answered before
+        owed = sum(debt.quantity for debt in self.owed if debt.sku == event.sku)
+        paid = OwedUnits(sku=event.sku, quantity=-min(owed, event.quantity))
+        line = _answered_line(event, open_, event.sku, event.quantity + paid.quantity)
+        lines = (*self.lines, line) if line.quantity else self.lines
+        return replace(self, lines=lines, owed=(*self.owed, paid))._with_owed_in_doubt()
+
+
+def fold(visit: VisitId, events: Iterable[Event]) -> Cart:
+    """The cart of a visit after a whole history."""
+    cart = Cart(visit=visit)
+    for event in events:
+        cart = cart.after(event)
+    return cart
 
 
 def _taken_line(event: ItemTaken) -> CartLine:
@@ -127,9 +196,9 @@ def _handed_line(event: ItemHandedOver) -> CartLine:
     )
 
 
-def _review_line(event: ReviewRequested, best: Candidate, sku: Sku, line: LineId) -> CartLine:
+def _review_line(event: ReviewRequested, best: Candidate, sku: Sku) -> CartLine:
     return CartLine(
-        line=line,
+        line=LineId(event.review),
         sku=sku,
         quantity=best.quantity,
         probability=best.probability,
@@ -139,84 +208,95 @@ def _review_line(event: ReviewRequested, best: Candidate, sku: Sku, line: LineId
     )
 
 
-def _resolved_line(event: ReviewResolved, sku: Sku) -> CartLine:
+def _answered_line(event: ReviewResolved, open_: OpenReview, sku: Sku, quantity: int) -> CartLine:
     return CartLine(
         line=LineId(event.review),
         sku=sku,
-        quantity=event.quantity,
+        quantity=quantity,
         probability=1.0,
         state=LineState.CHARGED,
-        taken_at_ns=event.at_ns,
+        taken_at_ns=open_.at_ns or event.at_ns,
+        evidence=open_.evidence,
     )
 
 
-def _without(
-    lines: tuple[CartLine, ...], sku: Sku, quantity: int, first: LineId | None
-) -> tuple[CartLine, ...]:
-    """Take units of a SKU off: the named line first, then the latest; never below zero."""
-    order = sorted(range(len(lines)), key=lambda i: (lines[i].line != first, -i))
-    left = {i: line.quantity for i, line in enumerate(lines)}
-    for i in order:
-        if lines[i].sku == sku and quantity > 0:
-            taken = min(left[i], quantity)
-            left[i], quantity = left[i] - taken, quantity - taken
-    return tuple(replace(line, quantity=left[i]) for i, line in enumerate(lines) if left[i] > 0)
+def _order_of_return(lines: tuple[CartLine, ...], sku: Sku, first: LineId | None) -> Iterable[int]:
+    """Indices of the SKU's lines in the order in which returned units come off."""
+    return sorted(
+        (i for i, line in enumerate(lines) if line.sku == sku),
+        key=lambda i: (lines[i].state is LineState.REVIEW, lines[i].line != first, -i),
+    )
 
 
 def _doubt_units(
-    lines: tuple[CartLine, ...], candidate: Candidate, review: ReviewId
-) -> tuple[tuple[CartLine, ...], list[LineId]]:
-    """Turn up to -quantity charged units of the SKU into review units, latest first."""
-    wanted, kept, touched = -candidate.quantity, list[CartLine](), list[LineId]()
+    lines: tuple[CartLine, ...], candidates: list[Candidate], review: ReviewId
+) -> tuple[tuple[CartLine, ...], dict[LineId, float]]:
+    """Turn the units of each SKU that may have been returned into review units.
+
+    Also gives the new lines' ids, each with its probability before the doubt.
+    """
+    touched: dict[LineId, float] = {}
+    returned: dict[Sku, list[Candidate]] = {}
+    for candidate in candidates:
+        if candidate.quantity < 0 and candidate.sku:
+            returned.setdefault(candidate.sku, []).append(candidate)
+    for sku, doubts in returned.items():
+        units = max(-c.quantity for c in doubts)
+        kept = 1.0 - min(sum(c.probability for c in doubts), 1.0)
+        lines = _doubt_sku(lines, sku, units, kept, review, touched)
+    return lines, touched
+
+
+def _doubt_sku(
+    lines: tuple[CartLine, ...],
+    sku: Sku,
+    wanted: int,
+    kept_probability: float,
+    review: ReviewId,
+    touched: dict[LineId, float],
+) -> tuple[CartLine, ...]:
+    """Turn up to ``wanted`` charged units of the SKU into review units, latest first."""
+    kept = list[CartLine]()
     for line in reversed(lines):
-        if line.sku != candidate.sku or line.state is LineState.REVIEW or wanted == 0:
-            kept.append(line)
-            continue
-        units = min(wanted, line.quantity)
+        sure = line.sku == sku and line.state is LineState.CHARGED
+        units = min(wanted, line.quantity) if sure else 0
         wanted -= units
-        doubtful = LineId(f"{line.line}~{review}")
-        touched.append(doubtful)
-        kept.append(
-            replace(
+        if units:
+            doubtful = replace(
                 line,
-                line=doubtful,
+                line=LineId(f"{line.line}~{review}"),
                 quantity=units,
                 state=LineState.REVIEW,
-                probability=line.probability * (1.0 - candidate.probability),
+                probability=line.probability * kept_probability,
             )
-        )
+            touched[doubtful.line] = line.probability
+            kept.append(doubtful)
         if line.quantity > units:
             kept.append(replace(line, quantity=line.quantity - units))
-    return tuple(reversed(kept)), touched
+    return tuple(reversed(kept))
 
 
-def _settled(
-    lines: tuple[CartLine, ...], open_: OpenReview, event: ReviewResolved, visit: VisitId
-) -> Iterable[CartLine]:
-    """The lines after the answer: a doubtful take is charged or dropped, a return restored."""
-    returned = -event.quantity if event.visit == visit and event.quantity < 0 else 0
+def _restored(lines: tuple[CartLine, ...], open_: OpenReview) -> tuple[CartLine, ...]:
+    """Without the doubt: a take in doubt is dropped, units maybe returned are charged again."""
+    before = dict(zip(open_.lines, open_.probabilities, strict=True))
+    kept: dict[LineId, CartLine] = {}
     for line in lines:
-        if line.line not in open_.lines:
-            yield line
-        elif line.line == LineId(event.review):  # a take in doubt
-            if event.visit == visit and event.quantity > 0 and event.sku is not None:
-                yield replace(
-                    line,
-                    sku=event.sku,
-                    quantity=event.quantity,
-                    state=LineState.CHARGED,
-                    probability=1.0,
-                )
-        else:  # a return in doubt: what did not come back is charged again
-            left = line.quantity - min(returned, line.quantity)
-            returned -= line.quantity - left
-            if left:
-                yield replace(line, quantity=left, state=LineState.CHARGED)
+        if line.line == LineId(open_.review):
+            continue
+        if line.line in before:
+            probability = before[line.line]
+            name = _undoubted(line.line, open_)
+            line = replace(line, line=name, state=LineState.CHARGED, probability=probability)
+        same = kept.get(line.line)
+        quantity = line.quantity + (same.quantity if same else 0)
+        kept[line.line] = replace(line, quantity=quantity)
+    return tuple(kept.values())
 
 
-def fold(visit: VisitId, events: Iterable[Event]) -> Cart:
-    """The cart of a visit after a whole history."""
-    cart = Cart(visit=visit)
-    for event in events:
-        cart = cart.after(event)
-    return cart
+def _undoubted(line: LineId, open_: OpenReview) -> LineId:
+    return LineId(line.removesuffix(f"~{open_.review}"))
+
+
+def _first_doubted(open_: OpenReview) -> LineId | None:
+    """The line that an answered return comes off first: one that this review doubted."""
+    return next((_undoubted(line, open_) for line in open_.lines), None)

@@ -1,0 +1,173 @@
+"""Likelihoods of the cart tracker: mass, place and reach. Pure functions on whole arrays.
+
+Everything about place is in grams per plate, so that explanations of one step compare: each
+predicts the mean and the spread of what every plate of the shelf saw. docs/CARTS.md has the model.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from itertools import product
+
+import numpy as np
+
+from messages.arrays import Floats, read_only
+
+GAIN_SD = 0.05  # a plate's span error: +4.5 % for a bottle, -3 to -8 % for a bag in a real store
+PLATE_FLOOR_G = 1.0  # vibration and rounding left in a difference of two levels
+CROSSTALK_SD = 0.01  # of the mass on a plate that is no neighbour: the shelf bends a little
+SHARE_SD = 0.015  # of the item's own plate and its neighbours, beside the spill itself
+SPILL_SD = 0.25  # of the spill: the grid below stands for what lies between its points
+
+# How much of an item's mass a neighbouring plate takes: 1 % for a bottle in a real store, 18 %
+# for a bag across an edge; the weights are our guess of how often each happens.
+SPILL_GRID = (0.01, 0.05, 0.12, 0.22, 0.38)
+SPILL_WEIGHT = (0.45, 0.30, 0.15, 0.07, 0.03)
+WIDE_WEIGHT = 0.02  # an item that lies over several plates in a way the grid does not know
+WIDE_SD = 0.15
+
+REACH_M = 0.95  # body to plate centre where an arm (about 0.9 m) gives out
+REACH_SD_M = 0.10
+NEAR_M = 0.80  # among several in reach the nearer one is likelier: exp(-(d / NEAR_M)**2 / 2)
+WRIST_M = 0.40  # a wrist nearer than this to the plate touches it
+WRIST_SD_M = 0.06
+WRIST_NEAR = 6.0  # likelihood ratio when a wrist was seen at the plate
+WRIST_FAR = 0.15  # ... and when wrists were seen, but never there
+
+LOG_2PI = float(np.log(2.0 * np.pi))
+
+
+def log_normal(x: Floats, mean: Floats, variance: Floats) -> Floats:
+    """Log density of N(mean, variance) at x; arguments broadcast."""
+    z2: Floats = (x - mean) ** 2 / variance
+    result: Floats = -0.5 * (z2 + LOG_2PI + np.log(variance))
+    return result
+
+
+def log_sum(a: Floats, axis: int | tuple[int, ...]) -> Floats:
+    """log(sum(exp(a))) along an axis; -inf where nothing is possible."""
+    top = np.max(a, axis=axis, keepdims=True, initial=-1e300)
+    total: Floats = np.sum(np.exp(a - top), axis=axis)
+    with np.errstate(divide="ignore"):
+        result: Floats = np.log(total) + np.squeeze(top, axis=axis)
+    return result
+
+
+def log_weight(weight: Floats) -> Floats:
+    """Log of weights; zero gives -inf without a warning."""
+    with np.errstate(divide="ignore"):
+        result: Floats = np.log(weight)
+    return result
+
+
+def mass_log_likelihood(
+    mass_g: float, mass_sd_g: float, unit_mass_g: Floats, unit_sd_g: Floats, quantity: Floats
+) -> Floats:
+    """Log density of a step's mass (its size, > 0) for q units of a product.
+
+    q units: N(q m, q s^2); the plate's gain scales all of it; the step has its own noise. Units
+    of one batch err together, so the spread of a unit is not averaged out for the gain part.
+    """
+    variance = quantity * unit_sd_g**2 + mass_sd_g**2 + (GAIN_SD * quantity * unit_mass_g) ** 2
+    return log_normal(np.asarray(mass_g), quantity * unit_mass_g, variance)
+
+
+def centre_log_likelihood(plate_mass_g: Floats, plate_sd_g: Floats) -> Floats:
+    """(c,) log density of what the plates saw if one item stood centred on plate c.
+
+    The total is taken as given (the mass likelihood judges it). Sum over a grid of spills to the
+    left and the right neighbour: log sum_g w_g prod_p N(m_p; a_gp M, sd_p^2 + (t_gp M)^2).
+    """
+    total = plate_mass_g.sum()
+    share, tolerance, log_w = spill_table(len(plate_mass_g))
+    variance = plate_sd_g**2 + PLATE_FLOOR_G**2 + (tolerance * total) ** 2
+    plates = log_normal(plate_mass_g, share * total, variance).sum(axis=-1)
+    return log_sum(plates + log_w, axis=1)
+
+
+def pair_log_likelihood(
+    plate_mass_g: Floats, plate_sd_g: Floats, stands: Floats, stands_too: Floats, part: Floats
+) -> Floats:
+    """(n,) log density of what the plates saw if two things moved at once.
+
+    Args:
+        plate_mass_g, plate_sd_g: (c,).
+        stands, stands_too: (n, c) where each of the two stands, weights over plates.
+        part: (n,) share of the first one in the total mass.
+    """
+    share, tolerance = middle_spill(len(plate_mass_g))
+    total = plate_mass_g.sum()
+    w = part[:, None, None, None]
+    mean = (w * share[None, :, None] + (1.0 - w) * share[None, None]) * total
+    spread = (w * tolerance[None, :, None]) ** 2 + ((1.0 - w) * tolerance[None, None]) ** 2
+    variance = plate_sd_g**2 + PLATE_FLOOR_G**2 + spread * total**2
+    plates = log_normal(plate_mass_g, mean, variance).sum(axis=-1)  # (n, c, c)
+    log_stands = log_weight(stands)[:, :, None] + log_weight(stands_too)[:, None, :]
+    return log_sum(plates + log_stands, axis=(1, 2))
+
+
+def mess_log_likelihood(plate_mass_g: Floats, plate_sd_g: Floats, spread_g: float) -> float:
+    """Log density of the plates if they changed without any pattern, by about ``spread_g``."""
+    variance = plate_sd_g**2 + spread_g**2
+    return float(log_normal(plate_mass_g, np.zeros(1), variance).sum())
+
+
+@cache
+def spill_table(plates: int) -> tuple[Floats, Floats, Floats]:
+    """Share, tolerance (c, g, c) and log weight (g,) of an item centred on each plate."""
+    grid = list(product(range(len(SPILL_GRID)), repeat=2))
+    rows = [_spilled(plates, SPILL_GRID[i], SPILL_GRID[j]) for i, j in grid]
+    rows.append(_wide(plates))
+    weight = [SPILL_WEIGHT[i] * SPILL_WEIGHT[j] * (1.0 - WIDE_WEIGHT) for i, j in grid]
+    share = np.stack([r[0] for r in rows], axis=1)
+    tolerance = np.stack([r[1] for r in rows], axis=1)
+    log_w: Floats = np.log(np.array([*weight, WIDE_WEIGHT]))
+    read_only(share, tolerance, log_w)
+    return share, tolerance, log_w
+
+
+@cache
+def middle_spill(plates: int) -> tuple[Floats, Floats]:
+    """Share and tolerance (c, c) with a middling spill, for two things at once."""
+    share, _ = _spilled(plates, SPILL_GRID[1], SPILL_GRID[1])
+    distance = np.abs(np.subtract.outer(np.arange(plates), np.arange(plates)))
+    tolerance: Floats = np.where(distance <= 1, 0.07, CROSSTALK_SD)
+    read_only(share, tolerance)
+    return share, tolerance
+
+
+def _spilled(plates: int, left: float, right: float) -> tuple[Floats, Floats]:
+    """(c, c) share and tolerance: row = the item's plate. An end plate spills to one side."""
+    lost_left = np.eye(plates, k=-1) * left
+    lost_right = np.eye(plates, k=1) * right
+    spilled = lost_left + lost_right
+    own = np.eye(plates) * (1.0 - spilled.sum(axis=1, keepdims=True))
+    own_tolerance = np.eye(plates) * (SHARE_SD + SPILL_SD * spilled.sum(axis=1, keepdims=True))
+    neighbour = np.where(spilled > 0, SHARE_SD / 2 + SPILL_SD * spilled, 0.0)
+    rest = np.where((spilled > 0) | (np.eye(plates) > 0), 0.0, CROSSTALK_SD)
+    return own + spilled, own_tolerance + neighbour + rest
+
+
+def _wide(plates: int) -> tuple[Floats, Floats]:
+    share, _ = _spilled(plates, 0.2, 0.2)
+    distance = np.abs(np.subtract.outer(np.arange(plates), np.arange(plates)))
+    return share, np.where(distance <= 2, WIDE_SD, CROSSTALK_SD)
+
+
+def reach(distance_m: Floats, position_sd_m: Floats) -> Floats:
+    """How well a person at this distance from a plate explains a touch, 0 .. 1; NaN gives 0.
+
+    arm(d) exp(-d^2 / 2 N^2), averaged over where the person may be: a body known to 0.1 m keeps
+    its weight, one that is hidden somewhere within metres loses it.
+    """
+    width = np.sqrt(REACH_SD_M**2 + (position_sd_m / 1.7) ** 2)  # logistic sd = 1.7 width
+    arm = 1.0 / (1.0 + np.exp(np.clip((distance_m - REACH_M) / width, -50.0, 50.0)))
+    spread = NEAR_M**2 + position_sd_m**2
+    near = NEAR_M**2 / spread * np.exp(-0.5 * distance_m**2 / spread)
+    return np.nan_to_num(arm * near)
+
+
+def wrist_ratio(distance_m: Floats) -> Floats:
+    """Likelihood ratio of the nearest wrist's distance from the plate; NaN (unseen) gives 1."""
+    at = 1.0 / (1.0 + np.exp(np.clip((distance_m - WRIST_M) / WRIST_SD_M, -50.0, 50.0)))
+    return np.nan_to_num(WRIST_FAR + (WRIST_NEAR - WRIST_FAR) * at, nan=1.0)

@@ -1,0 +1,206 @@
+"""Explanations of one weight step, each with its probability.
+
+An *outcome* says what moved and who moved it: one SKU and how many, two SKUs at once, an object
+that is no product, or nothing at all. The probability of an outcome is prior x mass x place x who,
+normalized over all outcomes of the step. docs/CARTS.md has the formulas.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+
+import numpy as np
+
+from edge.cart_likelihood import (
+    GAIN_SD,
+    log_normal,
+    log_sum,
+    log_weight,
+    mass_log_likelihood,
+    mess_log_likelihood,
+    pair_log_likelihood,
+)
+from edge.cart_planogram import Planogram
+from edge.cart_who import Actors
+from messages.arrays import Bools, Floats, Ints
+
+# Priors: our judgement of a convenience store, to be learned from recordings later.
+TAKE_QUANTITY = np.array([0.85, 0.10, 0.03, 0.01, 0.005, 0.005])  # 1 .. 6 units at once
+PUT_QUANTITY = np.array([0.90, 0.07, 0.02, 0.005, 0.003, 0.002])
+STOCK_QUANTITY = np.full(12, 1.0 / 12)  # staff fill a facing with one to a dozen
+PAIR = 0.03  # one step covers two different things
+ONE_PERSON = 0.5  # ... moved by one person; otherwise by two at the same time
+SAME_SOURCE = 0.3  # two people at the same time: how often they want the same product
+HOME = 0.9  # a shopper puts an item back where it belongs
+NOT_HELD = 0.01  # a shopper puts back an item that we never saw being taken
+TAKE_UNKNOWN, PUT_UNKNOWN = 0.01, 0.05  # an object that is no product
+TAKE_FOREIGN = 0.5  # an object that was laid here before is taken away again
+MESS = 0.001  # several things at once, without a pattern
+NOTHING = 0.05  # noise, a hand, a knock
+NOTHING_SD_G, KNOCK_SD_G, KNOCK = 4.0, 12.0, 0.1  # knocked gondolas kept -5 to +4 g
+LOG_MASS_RANGE = float(np.log(5_000.0 / 5.0))  # unknown objects: 5 g to 5 kg, log-uniform
+WORTH_LOG = 14.0  # explanations e^-14 below the best one are dropped
+ACTOR_MIN = 1e-3  # less probable actors cannot change any decision
+
+NONE = -1
+
+
+class Kind(IntEnum):
+    NOTHING = 0
+    UNKNOWN = 1  # something that is no product, or several things
+    FOREIGN = 2  # an object known to lie there
+    ITEM = 3
+    NOT_HELD = 4  # an item put back by somebody whose cart does not have it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class StepView:
+    """One step on its own shelf; plates in their order along the shelf."""
+
+    shelf: int
+    mass_g: float
+    mass_sd_g: float
+    plate_mass_g: Floats  # (c,)
+    plate_sd_g: Floats  # (c,)
+
+    @property
+    def size_g(self) -> float:
+        return abs(self.mass_g)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Outcomes:
+    """n outcomes; the second of two things stands in column 1, -1 where there is none."""
+
+    kind: Ints  # (n,)
+    actor: Ints  # (n, 2) index into Actors.visits, its length = nobody
+    product: Ints  # (n, 2)
+    quantity: Ints  # (n, 2)
+    entry: Ints  # (n, 2) misplaced units it came from; or foreign object of kind FOREIGN
+    misplaced: Bools  # (n,) put where it does not belong
+    probability: Floats  # (n,)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Rows:
+    """Outcomes before normalization."""
+
+    kind: int
+    log_w: Floats
+    actor: Ints
+    product: Ints
+    quantity: Ints
+    entry: Ints
+    misplaced: bool = False
+
+
+def anything(
+    step: StepView, planogram: Planogram, actors: Actors, centre: Floats, unknown: float
+) -> list[Rows]:
+    """Nothing at all, an unknown object at one place, or a mess."""
+    size = max(step.size_g, 1.0)
+    any_mass = -np.log(size * LOG_MASS_RANGE)
+    churn = max(float(np.abs(step.plate_mass_g).sum()), 1.0)
+    mess = mess_log_likelihood(step.plate_mass_g, step.plate_sd_g, churn)
+    quiet = mess_log_likelihood(step.plate_mass_g, step.plate_sd_g, NOTHING_SD_G)
+    sd = np.array([NOTHING_SD_G, KNOCK_SD_G])
+    noise = log_normal(np.asarray(step.mass_g), np.zeros(2), step.mass_sd_g**2 + sd**2)
+    noise = log_sum(noise + np.log([1.0 - KNOCK, KNOCK]), axis=0)
+    one_place = float(log_sum(centre, axis=0)) - np.log(len(centre))
+    log_unknown = np.array(
+        [
+            np.log(unknown) + any_mass + one_place,
+            np.log(MESS) - np.log(churn * LOG_MASS_RANGE) + mess,
+        ]
+    )
+    lightest = planogram.unit_mass_g.min(initial=np.inf)
+    too_light = step.size_g < 0.5 * lightest  # lighter than half of anything we sell
+    none = np.full(2, NONE)
+    kind = Kind.NOTHING if too_light else Kind.UNKNOWN
+    silent = np.atleast_1d(np.log(NOTHING) + noise + quiet)
+    nobody = np.full(1, actors.nobody)
+    return [
+        by_actor(kind, log_unknown, none, none * 0 + 1, none, actors),
+        rows_of_one(Kind.NOTHING, silent, nobody, none[:1], none[:1] * 0),
+    ]
+
+
+def single_mass(step: StepView, planogram: Planogram, product: Ints, quantity: Ints) -> Floats:
+    mass, sd = planogram.unit_mass_g[product], planogram.unit_sd_g[product]
+    return mass_log_likelihood(step.size_g, step.mass_sd_g, mass, sd, quantity.astype(np.float64))
+
+
+def pair_mass(step: StepView, planogram: Planogram, i: Ints, j: Ints, q1: Ints, q2: Ints) -> Floats:
+    mean = q1 * planogram.unit_mass_g[i] + q2 * planogram.unit_mass_g[j]
+    spread = q1 * planogram.unit_sd_g[i] ** 2 + q2 * planogram.unit_sd_g[j] ** 2
+    variance = spread + step.mass_sd_g**2 + (GAIN_SD * mean) ** 2
+    return log_normal(np.asarray(step.size_g), mean, variance)
+
+
+def place(step: StepView, centre: Floats, stands: Floats) -> Floats:
+    """(n, 2) place of one unit, and of several: in one heap or on two of the source's plates."""
+    one = log_sum(log_weight(stands) + centre, axis=1)
+    half = np.full(len(stands), 0.5)
+    two = pair_log_likelihood(step.plate_mass_g, step.plate_sd_g, stands, stands, half)
+    several = np.logaddexp(one, two) - np.log(2.0)
+    return np.stack([one, several], axis=1)
+
+
+def worth(log_w: Floats) -> Ints:
+    """Rows whose mass alone does not rule them out."""
+    best = log_w.max(initial=-1e300)
+    return np.flatnonzero((log_w > best - WORTH_LOG) & np.isfinite(log_w))
+
+
+def by_actor(
+    kind: Kind, log_w: Floats, product: Ints, quantity: Ints, entry: Ints, actors: Actors
+) -> Rows:
+    """Each explanation once per actor, by who stood at the step's own place."""
+    keep = worth(log_w)
+    who = np.flatnonzero(actors.probability[:, 0] >= ACTOR_MIN)
+    i, a = (grid.ravel() for grid in np.meshgrid(keep, who, indexing="ij"))
+    log_p = log_w[i] + log_weight(actors.probability[a, 0])
+    return rows_of_one(kind, log_p, a, product[i], quantity[i], entry=entry[i])
+
+
+def rows_of_one(
+    kind: Kind,
+    log_w: Floats,
+    actor: Ints,
+    product: Ints,
+    quantity: Ints,
+    *,
+    entry: Ints | None = None,
+    misplaced: bool = False,
+) -> Rows:
+    """Rows of one thing each."""
+    none = np.full(len(log_w), NONE)
+    return Rows(
+        kind=kind,
+        log_w=log_w,
+        actor=np.stack([actor, none], axis=1),
+        product=np.stack([product, none], axis=1),
+        quantity=np.stack([quantity, none * 0], axis=1),
+        entry=np.stack([none if entry is None else entry, none], axis=1),
+        misplaced=misplaced,
+    )
+
+
+def normalized(rows: Sequence[Rows]) -> Outcomes:
+    """All rows together, without the hopeless ones, adding up to 1."""
+    log_w = np.concatenate([r.log_w for r in rows])
+    keep = worth(log_w)
+    weight = np.exp(log_w[keep] - log_w[keep].max())
+    kind = np.concatenate([np.full(len(r.log_w), r.kind, dtype=np.int64) for r in rows])
+    misplaced = np.concatenate([np.full(len(r.log_w), r.misplaced) for r in rows])
+    return Outcomes(
+        kind=kind[keep],
+        actor=np.concatenate([r.actor for r in rows])[keep],
+        product=np.concatenate([r.product for r in rows])[keep],
+        quantity=np.concatenate([r.quantity for r in rows])[keep],
+        entry=np.concatenate([r.entry for r in rows])[keep],
+        misplaced=misplaced[keep],
+        probability=weight / weight.sum(),
+    )

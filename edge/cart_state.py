@@ -1,0 +1,106 @@
+"""The cart tracker's state: visits, carts, open questions, held steps, memory of the shelves."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from edge.cart_outcomes import StepView
+from edge.cart_planogram import ForeignObject, Misplaced, Planogram
+from edge.sensors.weight_steps import WeightSteps
+from messages.arrays import Floats
+from messages.cart import Cart
+from messages.events import ReviewRequested, VisitKind
+from messages.ids import PlateId, ReviewId, ShelfId, Sku, VisitId
+from messages.store_config import StoreConfig
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class HeldStep:
+    """A step that waits; ids instead of indices, so that it outlives a change of the layout."""
+
+    step_id: int
+    shelf: ShelfId
+    plates: tuple[PlateId, ...]  # in their order along the shelf
+    started_at_ns: int
+    ended_at_ns: int
+    mass_g: float
+    mass_sd_g: float
+    plate_mass_g: Floats
+    plate_sd_g: Floats
+    flags: int
+    held_at_ns: int
+
+
+@dataclass(slots=True)
+class VisitRecord:
+    """What the tracker knows of a visit beside its cart."""
+
+    kind: VisitKind
+    started_at_ns: int
+    left_at_ns: int | None = None
+    lines_made: int = 0
+
+    def overlaps(self, start_ns: int, end_ns: int) -> bool:
+        """True when the visit was inside at some time of the interval."""
+        left = self.left_at_ns
+        return self.started_at_ns <= end_ns and (left is None or start_ns <= left)
+
+
+@dataclass(slots=True)
+class CartTrackerState:
+    """Everything a restart needs."""
+
+    visits: dict[VisitId, VisitRecord] = field(default_factory=dict)
+    carts: dict[VisitId, Cart] = field(default_factory=dict)
+    reviews: dict[ReviewId, ReviewRequested] = field(default_factory=dict)  # open ones
+    held: list[HeldStep] = field(default_factory=list)
+    misplaced: list[Misplaced] = field(default_factory=list)
+    foreign: list[ForeignObject] = field(default_factory=list)
+    facing_sku: dict[str, Sku] = field(default_factory=dict)  # planogram changes since the config
+    reviews_made: int = 0
+    counters: dict[str, int] = field(default_factory=dict)
+
+
+def held_steps(
+    now_ns: int, steps: WeightSteps, config: StoreConfig, planogram: Planogram
+) -> list[HeldStep]:
+    """New steps, each cut to the plates of its own shelf. Unknown plates count as unchanged."""
+    result = []
+    for i in range(len(steps.step_id)):
+        shelf = int(steps.shelf[i])
+        order = planogram.shelves[shelf].plates
+        result.append(
+            HeldStep(
+                step_id=int(steps.step_id[i]),
+                shelf=config.shelves[shelf],
+                plates=tuple(config.plates[p].id for p in order),
+                started_at_ns=int(steps.started_at_ns[i]),
+                ended_at_ns=int(steps.ended_at_ns[i]),
+                mass_g=float(steps.mass_g[i]),
+                mass_sd_g=float(steps.mass_sd_g[i]),
+                plate_mass_g=np.nan_to_num(steps.plate_mass_g[i, order]),
+                plate_sd_g=np.nan_to_num(steps.plate_sd_g[i, order]),
+                flags=int(steps.flags[i]),
+                held_at_ns=now_ns,
+            )
+        )
+    return result
+
+
+def step_view(held: HeldStep, config: StoreConfig, planogram: Planogram) -> StepView | None:
+    """The step on today's shelf; None when it has no mass or the layout changed under it."""
+    shelf = config.shelf_index.get(held.shelf, -1)
+    if shelf < 0 or not np.isfinite(held.mass_g) or not np.isfinite(held.mass_sd_g):
+        return None
+    today = tuple(config.plates[p].id for p in planogram.shelves[shelf].plates)
+    if held.plates != today or not held.plate_mass_g.any():
+        return None
+    return StepView(
+        shelf=shelf,
+        mass_g=held.mass_g,
+        mass_sd_g=held.mass_sd_g,
+        plate_mass_g=held.plate_mass_g,
+        plate_sd_g=held.plate_sd_g,
+    )

@@ -1,0 +1,405 @@
+"""Who took what: attributes weight steps to carts, or asks.
+
+A final weight step is held until people are known up to its end. Then its explanations (what
+moved, who moved it) get probabilities from mass, place and reach, and a verdict follows: a sure
+part becomes ``ItemTaken`` or ``ItemReturned``, a doubt becomes ``ReviewRequested``, nothing
+becomes a count. Steps are judged in order of their end, each with the carts and the live planogram
+that the ones before left. A guess that charges somebody is a defect; an honest review is a feature.
+
+The model is in docs/CARTS.md; its pieces are edge/cart_*.py.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Protocol
+
+import numpy as np
+
+from edge.cart_answers import InvalidAnswer, UnknownVisit, resolution
+from edge.cart_decision import (
+    Circumstances,
+    Doubt,
+    SurePart,
+    Verdict,
+    put_verdict,
+    take_verdict,
+)
+from edge.cart_holdings import holdings, line_of_return, probability_of_coming_back
+from edge.cart_memory import Memory, after_put, after_take
+from edge.cart_outcomes import Outcomes, StepView
+from edge.cart_planogram import Planogram
+from edge.cart_put import Holdings, explain_put
+from edge.cart_state import CartTrackerState, HeldStep, VisitRecord, held_steps, step_view
+from edge.cart_take import explain_take
+from edge.cart_who import Actors, Window, actors_at
+from edge.sensors.weight_steps import StepFlag, WeightSteps
+from messages.arrays import Bools, Floats
+from messages.cart import DEADLINE, Cart
+from messages.events import (
+    Candidate,
+    Event,
+    Evidence,
+    ItemReturned,
+    ItemTaken,
+    LineState,
+    ReviewRequested,
+    ReviewResolved,
+    VisitKind,
+    VisitStarted,
+)
+from messages.ids import LineId, ReviewId, Sku, VisitId
+from messages.observations import ReviewAnswer
+from messages.store_config import StoreConfig
+
+__all__ = ["CartTracker", "CartTrackerState", "InvalidAnswer", "People"]
+
+HOLD_NS = 1_000_000_000  # the longest wait for people; cameras may be dark
+PUT_WAIT_NS = 1_500_000_000  # a put that nobody can have made: its take may still be reported
+GAP_MARGIN_NS = 2_000_000_000  # around a step after a gap: its bounds are only what was seen
+GAP_CONFIDENCE = 0.9  # other things may have happened while the sensors were off
+CLIPPED_CONFIDENCE = 0.9  # a plate that could not be read may have hidden part of it
+HELD_STEPS_MAX = 512  # some thirty shelves knocked at once; beyond, the oldest is judged at once
+REVIEWS_MAX = 1024  # open questions; beyond, the oldest that no cart waits for is dropped
+DOUBT_ALL = 0.5  # after a failure: nobody knows whether an item is still held
+EVIDENCE = "evidence"  # ``ReviewResolved.by`` when later steps decided
+
+
+class People(Protocol):
+    """The person tracker, as far as carts need it."""
+
+    def between(self, start_ns: int, end_ns: int) -> Window: ...
+    def covered_until_ns(self) -> int: ...
+
+
+class CartTracker:
+    """The carts of everybody inside. See the module's head."""
+
+    def __init__(self, config: StoreConfig, state: CartTrackerState | None = None) -> None:
+        self.config = config
+        self.state = state or CartTrackerState()
+        self._planogram = Planogram(config, self.state.facing_sku)
+        self._skus = [product.id for product in config.products]
+
+    @property
+    def carts(self) -> dict[VisitId, Cart]:
+        return self.state.carts
+
+    @property
+    def reviews(self) -> dict[ReviewId, ReviewRequested]:
+        """Open questions, the oldest first."""
+        return self.state.reviews
+
+    def visit_started(self, event: VisitStarted) -> None:
+        self.state.visits[event.visit] = VisitRecord(kind=event.kind, started_at_ns=event.at_ns)
+        self.state.carts[event.visit] = Cart(visit=event.visit)
+
+    def visit_left(self, visit: VisitId, at_ns: int) -> list[Event]:
+        """The party is out: steps that begin after ``at_ns`` cannot be theirs."""
+        self._record(visit).left_at_ns = at_ns
+        return []
+
+    def planogram_changed(self, facing: str, sku: Sku) -> None:
+        """A facing holds another product from now on.
+
+        Raises:
+            InvalidAnswer: no such facing or SKU.
+        """
+        if facing not in self._planogram.facing_ids or sku not in self.config.product_index:
+            raise InvalidAnswer(f"planogram change names an unknown facing or SKU: {facing} {sku}")
+        self.state.facing_sku[facing] = sku
+        self._planogram = Planogram(self.config, self.state.facing_sku)
+
+    def step(self, now_ns: int, steps: WeightSteps, people: People) -> list[Event]:
+        """Hold the new steps; judge those whose people are known.
+
+        Args:
+            now_ns: store time.
+            steps: final steps since the last call.
+            people: tracks; read only.
+        """
+        new = held_steps(now_ns, steps, self.config, self._planogram)
+        self._count("steps", len(new))
+        due = sorted([*self.state.held, *new], key=lambda h: (h.ended_at_ns, h.step_id))
+        covered_ns, over, early = people.covered_until_ns(), len(due) - HELD_STEPS_MAX, False
+        waiting: list[HeldStep] = []
+        events: list[Event] = []
+        for i, held in enumerate(due):
+            known = covered_ns >= held.ended_at_ns or now_ns - held.held_at_ns >= HOLD_NS
+            early = (early or not known) and i >= over  # what came later waits as well
+            made = None if early else self._judged(now_ns, held, people, final=i < over)
+            if made is None:
+                waiting.append(held)
+            else:
+                events += made
+        self.state.held = waiting
+        return [*events, *self._dropped_orphans(now_ns)]
+
+    def pending(self, visit: VisitId) -> bool:
+        """True while a held step may still be this visit's."""
+        record = self._record(visit)
+        return any(record.overlaps(h.started_at_ns, h.ended_at_ns) for h in self.state.held)
+
+    def answer(self, answer: ReviewAnswer, now_ns: int, operator: str) -> list[Event]:
+        """A person decided.
+
+        Raises:
+            InvalidAnswer: unknown review, visit or SKU, or a quantity that cannot be. Nothing
+                was changed then.
+        """
+        review = self.state.reviews.get(answer.review)
+        visits = self.state.visits
+        staff = {v for v, record in visits.items() if record.kind is VisitKind.STAFF}
+        event = resolution(answer, review, self.config, set(visits), staff)
+        return [self._resolve(replace(event, at_ns=now_ns, by=operator))]
+
+    def expire(self, visit: VisitId, now_ns: int) -> list[Event]:
+        """The visit's deadline passed: close the questions that no other open cart waits for."""
+        open_ = [self.state.reviews.get(r.review) for r in self.carts[visit].reviews]
+        return [
+            self._resolve(_undecided(review, now_ns))
+            for review in open_
+            if review is not None and not self._waited_for(review, besides=visit)
+        ]
+
+    def doubt_all(self, now_ns: int, reason: str) -> list[Event]:
+        """Something failed: what every open cart holds is uncertain, so nobody is charged."""
+        return [
+            self._ask(now_ns, _all_in_doubt(cart, reason), Evidence(note=reason))
+            for visit, cart in list(self.carts.items())
+            if self.state.visits[visit].kind is VisitKind.SHOPPER
+        ]
+
+    def close(self, visit: VisitId) -> Cart:
+        """The final cart; the tracker forgets the visit.
+
+        Raises:
+            UnknownVisit: it was never started, or is closed already.
+        """
+        self._record(visit)
+        del self.state.visits[visit]
+        return self.state.carts.pop(visit)
+
+    # --- judging a step ----------------------------------------------------------------------
+
+    def _judged(
+        self, now_ns: int, held: HeldStep, people: People, *, final: bool
+    ) -> list[Event] | None:
+        """The step's events; None when it should wait for what other shelves may still report."""
+        view = step_view(held, self.config, self._planogram)
+        if view is None:
+            self._count("steps_without_place")
+            return []
+        actors = self._actors(held, view, people)
+        about = self._circumstances(held, actors)
+        if view.mass_g < 0:
+            return self._take(now_ns, held, view, about)
+        return self._put(now_ns, held, view, about, final=final)
+
+    def _take(
+        self, now_ns: int, held: HeldStep, view: StepView, about: Circumstances
+    ) -> list[Event]:
+        sources = self._planogram.sources(view.shelf, self.state.misplaced)
+        foreign = self.state.foreign
+        outcomes = explain_take(view, self._planogram, sources, foreign, about.actors)
+        verdict = take_verdict(outcomes, about)
+        memory = after_take(Memory(misplaced=self.state.misplaced, foreign=foreign), outcomes)
+        return self._events_of(now_ns, held, view, about.actors, verdict, memory)
+
+    def _put(
+        self, now_ns: int, held: HeldStep, view: StepView, about: Circumstances, *, final: bool
+    ) -> list[Event] | None:
+        actors, state = about.actors, self.state
+        stock = np.append(about.staff[:-1], True)  # staff, or somebody unseen, may fill shelves
+        mine = holdings(actors.visits, self.carts, self.reviews, self.config.product_index)
+        outcomes = explain_put(view, self._planogram, mine, actors, stock)
+        back = self._came_back(held, outcomes, mine, about)
+        verdict = put_verdict(outcomes, about)
+        young = now_ns - held.held_at_ns < PUT_WAIT_NS and not final
+        if young and back is None and not verdict.sure and verdict.counted != "nothing":
+            return None
+        memory = Memory(misplaced=state.misplaced, foreign=state.foreign)
+        memory = after_put(memory, outcomes, view, self._planogram, held.ended_at_ns)
+        if back is not None:
+            verdict = Verdict(counted="returns_of_takes_in_doubt")
+        events = self._events_of(now_ns, held, view, actors, verdict, memory)
+        if back is not None:
+            events.append(self._resolve(replace(_undecided(back, now_ns), by=EVIDENCE)))
+        return events
+
+    def _actors(self, held: HeldStep, view: StepView, people: People) -> Actors:
+        """Who may have done it, at the step's place and at each place it may have come from."""
+        gap = bool(held.flags & StepFlag.AFTER_GAP)
+        margin_ns = GAP_MARGIN_NS if gap else 0
+        start_ns, end_ns = held.started_at_ns - margin_ns, held.ended_at_ns + margin_ns
+        window = people.between(start_ns, end_ns)
+        inside = [v for v, r in self.state.visits.items() if r.overlaps(start_ns, end_ns)]
+        sources = self._planogram.sources(view.shelf, self.state.misplaced)
+        size = np.abs(view.plate_mass_g)
+        weights: Floats = np.vstack([size / size.sum(), sources.stands])
+        points = weights @ self._planogram.shelves[view.shelf].position_m
+        return actors_at(window, inside, points, after_gap=gap)
+
+    def _circumstances(self, held: HeldStep, actors: Actors) -> Circumstances:
+        confidence, warning = 1.0, ""
+        if held.flags & StepFlag.CLIPPED:
+            confidence, warning = CLIPPED_CONFIDENCE, "A plate of this shelf could not be read."
+        if held.flags & StepFlag.AFTER_GAP:
+            confidence, warning = GAP_CONFIDENCE, "The sensors were off while this happened."
+        return Circumstances(
+            skus=self._skus,
+            actors=actors,
+            staff=self._staff(actors),
+            charge_min=self.config.decision.charge_probability_min,
+            confidence=confidence,
+            warning=warning,
+        )
+
+    def _staff(self, actors: Actors) -> Bools:
+        kinds = [self.state.visits[v].kind is VisitKind.STAFF for v in actors.visits]
+        return np.array([*kinds, False], dtype=bool)
+
+    def _came_back(
+        self, held: HeldStep, outcomes: Outcomes, mine: Holdings, about: Circumstances
+    ) -> ReviewRequested | None:
+        """A take in question on this shelf whose very units are back, whoever had them."""
+        for review in self.reviews.values():
+            if review.evidence.shelf == held.shelf:
+                visits = about.actors.visits
+                back = probability_of_coming_back(review, outcomes, mine, visits, self._skus)
+                if back * about.confidence >= about.charge_min:
+                    return review
+        return None
+
+    # --- events ------------------------------------------------------------------------------
+
+    def _events_of(
+        self,
+        now_ns: int,
+        held: HeldStep,
+        view: StepView,
+        actors: Actors,
+        verdict: Verdict,
+        memory: Memory,
+    ) -> list[Event]:
+        self._count(verdict.counted)
+        self.state.misplaced, self.state.foreign = memory.misplaced, memory.foreign
+        evidence = self._evidence(held, view, actors)
+        make = self._taken if view.mass_g < 0 else self._returned
+        events = [make(now_ns, part, evidence) for part in verdict.sure]
+        return [*events, *(self._ask(now_ns, doubt, evidence) for doubt in verdict.doubts)]
+
+    def _evidence(self, held: HeldStep, view: StepView, actors: Actors) -> Evidence:
+        plates, share = self._planogram.share(view.shelf, view.plate_mass_g)
+        return Evidence(
+            started_at_ns=held.started_at_ns,
+            ended_at_ns=held.ended_at_ns,
+            shelf=held.shelf,
+            plates=plates,
+            plate_share=tuple(float(s) for s in share),
+            mass_g=held.mass_g,
+            mass_sd_g=held.mass_sd_g,
+            step_ids=(held.step_id,),
+            track_ids=actors.tracks,
+            note="" if actors.seen else "nobody seen near the shelf",
+        )
+
+    def _taken(self, now_ns: int, part: SurePart, evidence: Evidence) -> Event:
+        record = self._record(part.visit)
+        record.lines_made += 1
+        product = self.config.products[part.product]
+        return self._emit(
+            ItemTaken(
+                at_ns=now_ns,
+                visit=part.visit,
+                sku=product.id,
+                quantity=part.quantity,
+                probability=part.probability,
+                line=LineId(f"{part.visit}-l{record.lines_made}"),
+                evidence=evidence,
+                unit=product.unit,
+            )
+        )
+
+    def _returned(self, now_ns: int, part: SurePart, evidence: Evidence) -> Event:
+        product = self.config.products[part.product]
+        return self._emit(
+            ItemReturned(
+                at_ns=now_ns,
+                visit=part.visit,
+                sku=product.id,
+                quantity=part.quantity,
+                probability=part.probability,
+                line=line_of_return(self.carts[part.visit], product.id),
+                evidence=evidence,
+                unit=product.unit,
+            )
+        )
+
+    def _ask(self, now_ns: int, doubt: Doubt, evidence: Evidence) -> Event:
+        self.state.reviews_made += 1
+        event = ReviewRequested(
+            at_ns=now_ns,
+            review=ReviewId(f"{self.config.store}-r{self.state.reviews_made}"),
+            reason=doubt.reason,
+            candidates=doubt.candidates,
+            evidence=evidence,
+            visits=doubt.visits,
+        )
+        self.state.reviews[event.review] = event
+        self._count("reviews_requested")
+        return self._emit(event)
+
+    def _resolve(self, event: ReviewResolved) -> Event:
+        del self.state.reviews[event.review]
+        self._count(f"reviews_by_{event.by if event.by in (DEADLINE, EVIDENCE) else 'person'}")
+        return self._emit(event)
+
+    def _emit(self, event: Event) -> Event:
+        """Every cart folds every event, as the cloud does."""
+        self.state.carts = {v: cart.after(event) for v, cart in self.carts.items()}
+        return event
+
+    def _dropped_orphans(self, now_ns: int) -> list[Event]:
+        """Questions that no open cart waits for end at the same deadline as the others."""
+        limit_ns = round(self.config.decision.review_deadline_s * 1e9)
+        orphans = [r for r in self.reviews.values() if not self._waited_for(r)]
+        over = len(self.reviews) - REVIEWS_MAX
+        return [
+            self._resolve(_undecided(review, now_ns))
+            for i, review in enumerate(orphans)
+            if i < over or now_ns - review.at_ns >= limit_ns
+        ]
+
+    def _waited_for(self, review: ReviewRequested, besides: VisitId | None = None) -> bool:
+        return any(v in self.carts and v != besides for v in review.visits)
+
+    def _record(self, visit: VisitId) -> VisitRecord:
+        if visit not in self.state.visits:
+            raise UnknownVisit(f"visit {visit!r} is not open")
+        return self.state.visits[visit]
+
+    def _count(self, name: str, units: int = 1) -> None:
+        self.state.counters[name] = self.state.counters.get(name, 0) + units
+
+
+def _undecided(review: ReviewRequested, now_ns: int) -> ReviewResolved:
+    return ReviewResolved(
+        at_ns=now_ns, review=review.review, visit=None, sku=None, quantity=0, by=DEADLINE
+    )
+
+
+def _all_in_doubt(cart: Cart, reason: str) -> Doubt:
+    """Each unit of the cart may have been put back, or more may have been taken."""
+    sure = [line for line in cart.lines if line.state is LineState.CHARGED]
+    candidates = tuple(
+        Candidate(
+            visit=cart.visit,
+            sku=sku,
+            quantity=-cart.quantity(sku, charged_only=True),
+            probability=DOUBT_ALL,
+        )
+        for sku in dict.fromkeys(line.sku for line in sure)
+    )
+    reason = f"Part of what the sensors saw was lost: {reason}"
+    return Doubt(reason=reason, candidates=candidates, visits=(cart.visit,))
