@@ -1,0 +1,301 @@
+"""Which open changes of a shelf are over, and which of them are one step.
+
+Rules, in the order in which they apply:
+
+1. Neighbouring plates that change in overlapping time are *linked*. A link waits until all its
+   plates have a run, so that a hand leaving one plate is not judged before the other; a plate
+   whose run lasts two seconds no longer waits.
+2. A plate whose change is within its noise goes back to quiet.
+3. The others form one step for each unbroken row of changed plates: an item across an edge, and
+   its spill, are one step. A plate between them that did not change separates two steps.
+4. A step is over when its run is long enough to tell a still item from a hand of that mass, which
+   is never steadier than ``HAND_UNSTEADINESS``. Small masses on noisy plates take longer.
+5. A net change below noise, or below any product, gives no step; the new level is kept.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from edge.sensors.plate_levels import (
+    FIRST_LEVEL_SLOTS,
+    LEVEL_SLOTS_MAX,
+    RING_SLOTS,
+    RUN_SLOTS_MIN,
+    Phase,
+    PlateState,
+    StepFlag,
+)
+from messages.arrays import Bools, Floats, Ints, read_only
+from messages.store_config import StoreConfig
+
+HELD_NS = 2_000_000_000  # after this, plates with a run no longer wait for their neighbours
+HAND_UNSTEADINESS = 0.05  # of its load: a resting hand varies by more (postural tremor, breathing)
+HAND_SIGMAS = 5.0  # a run must be able to show that unsteadiness so clearly
+LOADED_SLOTS = 12  # 600 ms: more load may be a hand, which holds still for half a second at times
+PLATE_SIGMAS = 4.0  # change of one plate that is no noise
+PLATE_FLOOR_G = 1.0
+SPILL_SIGMAS = 2.0  # and of one beside a plate that changed the same way
+STEP_SIGMAS = 5.0
+STEP_FLOOR_G = 8.0  # half of the lightest products, 20 g; above what a knocked shelf keeps
+BUMP_FLOOR_G = 15.0  # a knocked gondola ends -5 to +4 g off
+BUMP_PLATES_MIN = 6  # fewer than this a hand can touch at once
+BUMP_SHARE = 0.7  # of a shelf's plates
+DRIFT_G_PER_SQRT_S = 0.065  # random walk of the zero: 0.5 g in a minute, 4 g in an hour
+SPAN_SD = 0.04  # of the mass: real plates weigh -8 to +5 % off
+LONG_NS = 5_000_000_000
+RESTLESS_SLOTS = 2  # a quiet plate that long not at its level may be opening too,
+RESTLESS_SLOTS_MAX = 8  # but after this it would have opened
+NEVER_NS = 2**62
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Layout:
+    """Where plates are, in *shelf order*: shelf by shelf, along its longer axis."""
+
+    order: Ints  # (P,) index in the configuration of each row
+    row: Ints  # (P,) row of each plate of the configuration
+    shelf: Ints  # (P,) index into config.shelves
+    device: Ints  # (P,) index into config.shelf_nodes, -1 = none
+    bank: Ints  # (P,) plates of one device on one shelf
+    bank_size: Ints  # (banks,)
+    shelf_size: Ints  # (shelves,)
+    mixed: bool  # some shelf has plates of several devices
+
+    def __post_init__(self) -> None:
+        read_only(self.order, self.row, self.shelf, self.device)
+        read_only(self.bank, self.bank_size, self.shelf_size)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Closed:
+    """Changes found to be over: n steps, and their member plates in one flat list."""
+
+    shelf: Ints  # (n,)
+    started_at_ns: Ints
+    ended_at_ns: Ints
+    mass_g: Floats
+    mass_sd_g: Floats
+    flags: Ints
+    member_step: Ints  # (m,) index of the step
+    member_row: Ints
+    member_g: Floats
+    member_sd_g: Floats
+    within_noise: int  # changes that gave nothing
+    net_zero: int  # of these, those in which plates changed and cancelled
+
+
+def layout_of(config: StoreConfig) -> Layout:
+    """The shelf order of a store's plates."""
+    shelf = np.array([config.shelf_index[p.shelf] for p in config.plates], dtype=np.int64)
+    at_m = np.array([(p.x_m, p.y_m) for p in config.plates]).reshape(-1, 2)
+    along_m = _along(shelf, at_m, len(config.shelves))
+    order = np.lexsort((np.arange(len(shelf)), along_m, shelf)).astype(np.int64)
+    device = np.full(len(shelf), -1, dtype=np.int64)
+    for i, node in enumerate(config.shelf_nodes):
+        device[[config.plate_index[plate] for plate in node.plates]] = i
+    key = np.stack([shelf[order], device[order]], axis=1)
+    banks, bank, bank_size = np.unique(key, axis=0, return_inverse=True, return_counts=True)
+    return Layout(
+        order=order,
+        row=np.argsort(order).astype(np.int64),
+        shelf=shelf[order],
+        device=device[order],
+        bank=bank.reshape(-1).astype(np.int64),
+        bank_size=bank_size.astype(np.int64),
+        shelf_size=np.bincount(shelf, minlength=len(config.shelves)).astype(np.int64),
+        mixed=len(banks) > len(config.shelves),
+    )
+
+
+def _along(shelf: Ints, at_m: Floats, shelves: int) -> Floats:
+    """Position of each plate along its shelf: x or y, whichever spreads more."""
+    low, high = np.full((shelves, 2), np.inf), np.full((shelves, 2), -np.inf)
+    np.minimum.at(low, shelf, at_m)
+    np.maximum.at(high, shelf, at_m)
+    spread = high - low
+    axis = (spread[:, 1] > spread[:, 0]).astype(np.int64)
+    along_m: Floats = at_m[np.arange(len(shelf)), axis[shelf]]
+    return along_m
+
+
+def close_changes(plates: PlateState, layout: Layout, together: Floats) -> Closed | None:
+    """Close every change that is over, and turn its plates quiet; None when nothing is."""
+    rows = np.flatnonzero(plates.phase == Phase.CHANGING)
+    has_level = plates.has_level[rows]
+    if not has_level.all():
+        _take_first_levels(plates, rows[~has_level])
+        rows = rows[has_level]
+    _mark_bumps(plates, rows, layout)
+    run_n = plates.run_n[rows]
+    if not (run_n >= RUN_SLOTS_MIN).any():
+        return None
+    linked = _linked(plates, rows, layout)
+    ready = _ready(plates, rows, linked, layout)
+    if not ready.any():
+        return None
+    change_g = plates.run_g[rows] - plates.level_g[rows]
+    sd_g = _change_sd(plates, rows)
+    changed = np.abs(change_g) > np.maximum(PLATE_SIGMAS * sd_g, PLATE_FLOOR_G)
+    changed |= _spill(change_g, sd_g, changed & ready, ready, linked)
+    same = ready & ~changed
+    plates.level_g[rows[same]] += 0.5 * change_g[same]  # two looks at one level: their mean
+    _turn_quiet(plates, rows[same])
+    member = np.flatnonzero(ready & changed)
+    if not member.size:
+        return None
+    joined = linked[member[1:] - 1] & (member[1:] == member[:-1] + 1)
+    rows, change_g, sd_g = rows[member], change_g[member], sd_g[member]
+    return _close(plates, layout, together, rows, change_g, sd_g, joined)
+
+
+def _take_first_levels(plates: PlateState, rows: Ints) -> None:
+    rows = rows[plates.run_n[rows] >= FIRST_LEVEL_SLOTS]
+    plates.has_level[rows] = True
+    _take_levels(plates, rows)
+
+
+def _take_levels(plates: PlateState, rows: Ints) -> None:
+    plates.level_g[rows] = plates.run_g[rows]
+    plates.level_n[rows] = np.minimum(plates.run_n[rows], LEVEL_SLOTS_MAX)
+    _turn_quiet(plates, rows)
+
+
+def _turn_quiet(plates: PlateState, rows: Ints) -> None:
+    plates.phase[rows] = Phase.QUIET
+    plates.fast_g[rows] = plates.level_g[rows]
+    plates.calm_ns[rows] = plates.last_ns[rows]
+    plates.loose_n[rows] = 0
+    plates.quiet_n[rows] = 0
+    plates.run_n[rows] = 0
+    plates.flags[rows] = 0
+
+
+def _mark_bumps(plates: PlateState, rows: Ints, layout: Layout) -> None:
+    """Most plates of a shelf open at once, and not for a gap: the shelf was knocked."""
+    if len(rows) < BUMP_PLATES_MIN:
+        return
+    rows = rows[(plates.flags[rows] & StepFlag.AFTER_GAP) == 0]
+    shaking = np.bincount(layout.shelf[rows], minlength=len(layout.shelf_size))
+    bumped = shaking >= np.maximum(BUMP_SHARE * layout.shelf_size, BUMP_PLATES_MIN)
+    if bumped.any():
+        plates.flags[rows[bumped[layout.shelf[rows]]]] |= int(StepFlag.BUMP)
+
+
+def _linked(plates: PlateState, rows: Ints, layout: Layout) -> Bools:
+    """(k - 1,) True where a plate and the next in the list are neighbours in shelf and time."""
+    start_ns = plates.calm_ns[rows]
+    end_ns = np.where(plates.run_n[rows] >= RUN_SLOTS_MIN, plates.run_ns[rows], NEVER_NS)
+    shelf = layout.shelf[rows]
+    beside = (rows[1:] == rows[:-1] + 1) & (shelf[1:] == shelf[:-1])
+    overlap: Bools = beside & (start_ns[1:] <= end_ns[:-1]) & (start_ns[:-1] <= end_ns[1:])
+    return overlap
+
+
+def _ready(plates: PlateState, rows: Ints, linked: Bools, layout: Layout) -> Bools:
+    """Plates that have a run and need not wait for the rest of their link, or have waited."""
+    stable = plates.run_n[rows] >= RUN_SLOTS_MIN
+    waits = ~stable | _neighbour_pending(plates, rows, layout)
+    waited = stable & (plates.last_ns[rows] - plates.run_ns[rows] >= HELD_NS)
+    together = linked & stable[1:] & stable[:-1]
+    return stable & (~_anywhere(waits, linked) | _anywhere(waited, together))
+
+
+def _anywhere(plate_is: Bools, linked: Bools) -> Bools:
+    """(k,) True for every plate of a link in which one plate is."""
+    starts = np.flatnonzero(np.concatenate([[True], ~linked]))
+    sizes = np.diff(np.append(starts, len(plate_is)))
+    found: Bools = np.repeat(np.logical_or.reduceat(plate_is, starts), sizes)
+    return found
+
+
+def _neighbour_pending(plates: PlateState, rows: Ints, layout: Layout) -> Bools:
+    """A neighbour is off its level but not open yet, or its device has not reported so far."""
+    pending = np.zeros(len(rows), dtype=np.bool_)
+    quiet = plates.phase == Phase.QUIET
+    restless = quiet & (plates.loose_n >= RESTLESS_SLOTS) & (plates.loose_n <= RESTLESS_SLOTS_MAX)
+    for step in (-1, 1):
+        beside = np.minimum(np.maximum(rows + step, 0), len(layout.shelf) - 1)
+        wait = restless[beside]
+        if layout.mixed:
+            wait |= quiet[beside] & (plates.last_ns[beside] < plates.run_ns[rows])
+        pending |= wait & (layout.shelf[beside] == layout.shelf[rows])
+    return pending
+
+
+def _spill(change_g: Floats, sd_g: Floats, changed: Bools, ready: Bools, linked: Bools) -> Bools:
+    """Plates beside a changed one that took part: open, and changed the same way.
+
+    Alone their change would be within noise. In the middle of an item its sign is enough; at its
+    end it must be twice its sigma.
+    """
+    left, right = np.zeros((2, len(changed)), dtype=np.bool_)
+    same_way = linked & ((change_g[1:] > 0) == (change_g[:-1] > 0))
+    left[1:] = changed[:-1] & same_way
+    right[:-1] = changed[1:] & same_way
+    large = np.abs(change_g) > SPILL_SIGMAS * sd_g
+    return ready & ((left & right) | ((left | right) & large))
+
+
+def _change_sd(plates: PlateState, rows: Ints) -> Floats:
+    """One sigma of run minus level: white noise of the run, wander, and drift while it was open."""
+    noise_g, wander_g = plates.noise_g[rows], plates.wander_g[rows]
+    run_n = np.maximum(plates.run_n[rows], 1)
+    age_s = np.maximum(plates.run_ns[rows] - plates.calm_ns[rows], 0) * 1e-9
+    variance = noise_g * noise_g / run_n + wander_g * wander_g + DRIFT_G_PER_SQRT_S**2 * age_s
+    sd_g: Floats = np.sqrt(variance)
+    return sd_g
+
+
+def _close(
+    plates: PlateState,
+    layout: Layout,
+    together: Floats,
+    rows: Ints,
+    change_g: Floats,
+    sd_g: Floats,
+    joined: Bools,
+) -> Closed | None:
+    """Close the rows of changed plates whose runs are long enough."""
+    starts = np.flatnonzero(np.concatenate([[True], ~joined]))
+    sizes = np.diff(np.append(starts, len(rows)))
+    mass_g = np.add.reduceat(change_g, starts)
+    biggest_g = np.maximum.reduceat(np.abs(change_g), starts)
+    variance = np.add.reduceat(plates.noise_g[rows] ** 2, starts)
+    weighed_g = np.maximum(np.abs(mass_g), 1e-3)
+    wanted = variance * (HAND_SIGMAS / (HAND_UNSTEADINESS * weighed_g)) ** 2
+    wanted = np.where(mass_g > 0.0, np.maximum(wanted, LOADED_SLOTS), wanted)
+    run_n = np.minimum.reduceat(plates.run_n[rows], starts)
+    over = run_n >= np.minimum(wanted, RING_SLOTS)
+    if not over.any():
+        return None
+    apart = np.add.reduceat(sd_g * sd_g, starts)
+    whole = np.add.reduceat(sd_g, starts) ** 2
+    noise_sd_g = np.sqrt(apart + together[layout.bank[rows[starts]]] * (whole - apart))
+    flags = np.bitwise_or.reduceat(plates.flags[rows], starts)
+    start_ns = np.minimum.reduceat(plates.calm_ns[rows] - plates.slot_ns[rows], starts)
+    end_ns = np.maximum(np.maximum.reduceat(plates.run_ns[rows], starts), start_ns)
+    flags |= np.where(end_ns - start_ns > LONG_NS, int(StepFlag.LONG), 0)
+    floor_g = np.where((flags & StepFlag.BUMP) != 0, BUMP_FLOOR_G, STEP_FLOOR_G)
+    limit_g = np.maximum(STEP_SIGMAS * noise_sd_g, floor_g)
+    counts = over & (np.abs(mass_g) > limit_g)
+    step_of = np.repeat(np.where(counts, np.cumsum(counts) - 1, -1), sizes)
+    reported = step_of >= 0
+    closed = Closed(
+        shelf=layout.shelf[rows[starts[counts]]],
+        started_at_ns=start_ns[counts],
+        ended_at_ns=end_ns[counts],
+        mass_g=mass_g[counts],
+        mass_sd_g=np.hypot(noise_sd_g, SPAN_SD * mass_g)[counts],
+        flags=flags[counts],
+        member_step=step_of[reported],
+        member_row=rows[reported],
+        member_g=change_g[reported],
+        member_sd_g=np.hypot(sd_g, SPAN_SD * change_g)[reported],
+        within_noise=int((over & ~counts).sum()),
+        net_zero=int((over & ~counts & (biggest_g > limit_g)).sum()),
+    )
+    _take_levels(plates, rows[np.repeat(over, sizes)])
+    return closed
