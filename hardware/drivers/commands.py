@@ -23,6 +23,10 @@ def command_number(command: CommandId) -> int:
     return zlib.crc32(command.encode())
 
 
+class CommandRefusedError(RuntimeError):
+    """The device answered that it cannot, or the driver would not ask; says what to look at."""
+
+
 class Asking:
     """Commands under way on one device."""
 
@@ -31,10 +35,14 @@ class Asking:
         self._waiting: dict[int, asyncio.Future[int]] = {}
 
     async def ask(self, command: Command, send: Callable[[int], bool]) -> tuple[int | None, int]:
-        """Send until answered. The answer's result, None where none came in time; and the sends."""
+        """Send until answered. The answer's result, None where none came in time; and the sends.
+
+        Raises:
+            CommandRefusedError: too many commands are under way, this one among them or not.
+        """
         number = command_number(command.id)
         if number in self._waiting or len(self._waiting) >= WAITING_MAX:
-            return None, 0
+            raise CommandRefusedError(f"{command.id} is under way, or {WAITING_MAX} others are")
         self._waiting[number] = asyncio.get_running_loop().create_future()
         sends = 0
         try:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 
-from hardware.drivers.commands import Asking
+from hardware.drivers.commands import Asking, CommandRefusedError
 from hardware.drivers.serial_device import FRAME_COUNTERS, SerialDevice, copy_frame_counters
 from hardware.drivers.sink import Sink
 from hardware.protocol import gate_node as wire
@@ -65,7 +65,11 @@ class GateNodeDriver(SerialDevice):
         self._questions = 0
 
     async def command(self, command: Command) -> None:
-        """``UnlockGate`` and ``RefuseEntry``, until answered or too late."""
+        """``UnlockGate`` and ``RefuseEntry``, until answered or too late.
+
+        Raises:
+            CommandRefusedError: the barrier does not move.
+        """
         match command:
             case UnlockGate():
                 result, sends = await self._asking.ask(
@@ -180,6 +184,7 @@ class GateNodeDriver(SerialDevice):
         self.health.count("commands_done" if done else "commands_failed")
         if result == wire.Result.FAULT:
             self.health.set(DeviceState.FAULT, "the barrier does not move: look at the gate")
+            raise CommandRefusedError("the barrier does not move: look at the gate")
 
     def _ask(self, packet: wire.Packet) -> bool:
         self._questions = (self._questions + 1) % SEQUENCES

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 
-from hardware.drivers.commands import Asking
+from hardware.drivers.commands import Asking, CommandRefusedError
 from hardware.drivers.serial_device import FRAME_COUNTERS, SerialDevice, copy_frame_counters
 from hardware.drivers.sink import Sink
 from hardware.protocol import shelf_node as wire
@@ -58,13 +58,17 @@ class ShelfNodeDriver(SerialDevice):
         self._questions = 0
 
     async def command(self, command: Command) -> None:
-        """``TareShelf``; anything else is not for a shelf node."""
+        """``TareShelf``; anything else is not for a shelf node.
+
+        Raises:
+            CommandRefusedError: a plate that is not of this node, or one that moves.
+        """
         if not isinstance(command, TareShelf):
             await super().command(command)
             return
         if not set(command.plates) <= set(self._config.plates):
             self.health.count("commands_failed")
-            return
+            raise CommandRefusedError(f"{self._config.id} has not all plates of {command.plates}")
         channels = tuple(self._config.plates.index(plate) for plate in command.plates)
         result, sends = await self._asking.ask(
             command, lambda number: self._ask(wire.Tare(command=number, plates=channels))
@@ -72,6 +76,8 @@ class ShelfNodeDriver(SerialDevice):
         self.health.count("commands_repeated", max(0, sends - 1))
         done = result == wire.TareResult.DONE
         self.health.count("commands_done" if done else "commands_failed")
+        if result is not None and not done:
+            raise CommandRefusedError(f"tare: {wire.TareResult(result).name.lower()}")
 
     # SerialDevice
 

@@ -13,7 +13,8 @@
 | 39 | EVENT_ACK | host to node | event u32 |
 
 *Commands* are safe to repeat: the controller keeps the last ``COMMANDS_KEPT`` command numbers and
-answers a repeated one with ``REPEATED`` without doing it again. *Events* (34, 35) are kept by the
+answers a repeated one with ``REPEATED`` without doing it again; one that ended in ``FAULT`` is not
+kept. *Events* (34, 35) are kept by the
 controller and sent again until the host acknowledges their number, so that a passage during a
 restart of the host is not lost; ``age`` says how long ago it was. The upper half of an event number
 is the controller's count of boots, so that numbers do not repeat after a power cut. STATUS comes

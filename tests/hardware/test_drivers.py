@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 from wires import WIRES, CleanWire
 
+from hardware.drivers.commands import CommandRefusedError
 from hardware.drivers.gate_node import GateNodeDriver
 from hardware.drivers.qr_reader import LINE_BYTES_MAX, ReaderDriver
 from hardware.drivers.shelf_node import ShelfNodeDriver
 from hardware.protocol import shelf_node as wire
 from hardware.protocol.framing import FRAME_BYTES_MAX, Frame, encode_frame
+from hardware.protocol.gate_node import Result
 from messages.commands import KeepClip, RefuseEntry, TareShelf, UnlockGate
 from messages.events import RefusalReason
 from messages.observations import (
@@ -380,7 +382,8 @@ def test_a_tare_of_a_foreign_plate_is_not_sent(tmp_path):
             tare = TareShelf(
                 id="s-1-c0", not_after_ns=inbox.now_ns() + SECOND_NS, device="n", plates=("zzz",)
             )
-            await driver.command(tare)
+            with pytest.raises(CommandRefusedError):
+                await driver.command(tare)
             assert driver.health.counters["commands_failed"] == 1
             assert node.tares == 0
 
@@ -466,6 +469,20 @@ def test_an_unlock_to_a_gate_that_is_gone_gives_up_at_its_last_instant(tmp_path)
             await driver.command(unlock(inbox, within_s=0.6))
             assert 0.5 < time.monotonic() - started_s < 1.5
             assert driver.health.counters["commands_failed"] == 1
+
+    asyncio.run(story())
+
+
+def test_a_barrier_that_does_not_move_is_a_fault_and_the_daemon_may_ask_again(tmp_path):
+    async def story():
+        async with gate(tmp_path) as (inbox, node, driver):
+            node._once = lambda command: Result.FAULT
+            with pytest.raises(CommandRefusedError):
+                await driver.command(unlock(inbox))
+            assert driver.health.state is DeviceState.FAULT
+            del node._once
+            await driver.command(unlock(inbox))
+            assert node.unlocks == 1
 
     asyncio.run(story())
 
