@@ -1,0 +1,1 @@
+"""Payment providers: one file each, requests out and answers in. Imitate ``broker.py``."""

@@ -1,0 +1,238 @@
+"""What settlement is made of: the stages of a purchase, signals in, requests and receipt out.
+
+Pure types; ``settlement.py`` holds the table that joins them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TypeAlias
+
+from messages.contract import (
+    AdjustRequest,
+    CaptureRequest,
+    HoldRequest,
+    VoidRequest,
+)
+from messages.events import (
+    CartClosed,
+    CartLine,
+    CloudEvent,
+    LineState,
+    PricedLine,
+    VisitKind,
+    VisitStarted,
+)
+from messages.ids import AccountRef, CredentialId, StoreId, VisitId
+from messages.money import Money
+
+
+class SettlementError(ValueError):
+    """A signal that has no row in the table for this stage, or an answer to another question."""
+
+
+class Stage(StrEnum):
+    NEW = "new"
+    HOLD_REQUESTED = "hold_requested"
+    HELD = "held"  # inside, a hold in force: waits for the cart
+    NO_HOLD = "no_hold"  # inside, declined at entry or staff: waits for the cart
+    CLOSING = "closing"  # the cart is known, the hold is not answered yet
+    PRICING = "pricing"
+    BAD_CART = "bad_cart"  # the retailer does not know an SKU: its group is parked
+    BAD_PRICE = "bad_price"  # the reply does not add up: its group is parked
+    ADJUSTING = "adjusting"
+    CAPTURING = "capturing"
+    VOIDING = "voiding"  # nothing to pay: the hold is being released
+    PAID = "paid"
+    FREE = "free"
+    UNPAID = "unpaid"
+    CANCELLED = "cancelled"  # given up by an operator before it was priced
+
+
+ENDS = frozenset({Stage.PAID, Stage.FREE, Stage.UNPAID, Stage.CANCELLED})
+
+
+class Operation(StrEnum):
+    HOLD = "hold"
+    PRICE = "price"
+    ADJUST = "adjust"
+    CAPTURE = "capture"
+    VOID = "void"
+    WEBHOOK = "webhook"
+
+
+# --- signals ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    amount_minor: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HoldDeclined:
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Priced:
+    """A reply that ``pricing.check_reply`` accepted."""
+
+    purchase: str
+    total: Money
+    lines: tuple[PricedLine, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CartRefused:
+    """The retailer cannot price the cart; ``detail`` names the SKU."""
+
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PriceRefused:
+    """We do not accept the retailer's price; ``detail`` says where it does not add up."""
+
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Adjusted:
+    amount_minor: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdjustDeclined:
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Captured:
+    capture: str
+    amount_minor: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CaptureDeclined:
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HoldVoided:
+    """The hold is released."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GivenUp:
+    """An operator voided the request that the purchase waits for."""
+
+    reason: str
+
+
+Signal: TypeAlias = (
+    VisitStarted
+    | CartClosed
+    | Held
+    | HoldDeclined
+    | Priced
+    | CartRefused
+    | PriceRefused
+    | Adjusted
+    | AdjustDeclined
+    | Captured
+    | CaptureDeclined
+    | HoldVoided
+    | GivenUp
+)
+
+# --- state and outputs ------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """What settlement takes from store.toml."""
+
+    store: StoreId
+    merchant: str
+    currency: str
+    hold_minor: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Purchase:
+    """One visit's settlement. ``held_minor`` 0: no hold in force."""
+
+    visit: VisitId
+    stage: Stage = Stage.NEW
+    account: AccountRef = AccountRef("")
+    credential: CredentialId = CredentialId("")
+    kind: VisitKind = VisitKind.SHOPPER
+    held_minor: int = 0
+    decline_reason: str = ""
+    cart: CartClosed | None = None
+    purchase: str = ""
+    lines: tuple[PricedLine, ...] = ()
+    total: Money | None = None
+    capture: str = ""
+    wall_minus_store_ns: int = 0
+    events: int = 0  # made so far: numbers their ids
+
+    @property
+    def hold(self) -> str:
+        return f"hold-{self.visit}"
+
+
+def charged_lines(cart: CartClosed) -> tuple[CartLine, ...]:
+    """What is priced: nothing of a staff visit, and no doubtful line."""
+    if cart.kind is VisitKind.STAFF:
+        return ()
+    return tuple(line for line in cart.lines if line.state is LineState.CHARGED)
+
+
+def reviewed_lines(cart: CartClosed) -> tuple[CartLine, ...]:
+    """What is shown to the shopper and not charged."""
+    return tuple(line for line in cart.lines if line.state is not LineState.CHARGED)
+
+
+Body: TypeAlias = HoldRequest | CartClosed | AdjustRequest | CaptureRequest | VoidRequest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ask:
+    """A request to make; of a pricing, ``body`` is the cart. ``hold``: the id in its path."""
+
+    operation: Operation
+    body: Body
+    hold: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Receipt:
+    """What the shopper and the retailer are shown. ``state``: pending, parked or bad_cart while
+    open; paid, free, unpaid or void at the end."""
+
+    visit: VisitId
+    account: AccountRef
+    state: str
+    total: Money
+    purchase: str = ""
+    capture: str = ""
+    lines: tuple[PricedLine, ...] = ()
+    in_review: tuple[CartLine, ...] = ()
+    started_wall_ns: int = 0
+    exit_wall_ns: int = 0
+    issued_wall_ns: int = 0
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """The outcome of one signal. ``refused``: why the request's group has to park."""
+
+    purchase: Purchase
+    asks: tuple[Ask, ...] = ()
+    events: tuple[CloudEvent, ...] = ()
+    receipt: Receipt | None = None
+    refused: str = ""

@@ -1,0 +1,339 @@
+"""The sync process: journal rows in, requests out, answers back, one commit a round.
+
+A round takes what came since the last one (answers, journal rows, operators' commands), lets the
+book say what follows, writes it, and takes the heads that are due - all in one transaction, whose
+flush is shared by everything in it. Sending happens between the rounds, in parallel up to each
+destination's window. What is not committed did not happen: after a kill, the same requests go again
+under the same keys.
+
+The store never waits for this process: it reads the journal from beside.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import random
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from cloud_sync import book as book_module
+from cloud_sync import outbox as outbox_module
+from cloud_sync import retailer
+from cloud_sync.book import WEBHOOK, Book, Fact, Policy
+from cloud_sync.database import Database, SyncStoreError
+from cloud_sync.desk import Command, Desk, replay, resume, void
+from cloud_sync.destinations import Destination
+from cloud_sync.http_sender import Endpoint, EndpointError, Sender, endpoint, webhook_endpoint
+from cloud_sync.journal_reader import JournalMissing, JournalReader, JournalReplaced
+from cloud_sync.outbox import Outbox, Request
+from cloud_sync.outcomes import Answer
+from cloud_sync.payments import broker
+from cloud_sync.purchase import SettlementError, Terms
+from cloud_sync.views import deliveries, receipts, summary
+from cloud_sync.webhooks import SecretError
+from edge.config import ConfigError, load
+from messages.store_config import StoreConfig
+
+__all__ = ["deliveries", "main", "receipts", "replay", "resume", "run", "summary", "void"]
+
+POLL_NS = 200_000_000  # journal and commands: a receipt is not later than this for our sake
+HEARTBEAT_NS = 5_000_000_000
+PRUNE_NS = 60_000_000_000
+NS = 1_000_000_000
+JOURNAL_REMEDY = "Nothing new is imported; the queue goes on. Put the right journal back."
+DRAIN_PROBES = 2  # --drain gives a barred destination this many chances
+
+log = logging.getLogger("walkout.sync")
+
+
+def main(config: Path, *, drain: bool = False) -> int:
+    """Run until SIGTERM, or with ``drain`` until nothing is left; the exit status.
+
+    0: done. 1: with ``drain``, parked groups or a barred destination are left; or a crash.
+    2: the configuration, the sync file or the journal cannot be used.
+    """
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s %(message)s")
+    try:
+        return asyncio.run(run(load(config), drain=drain))
+    except (
+        *(ConfigError, EndpointError, SecretError, SyncStoreError, SettlementError),
+        *(JournalMissing, JournalReplaced, OSError),
+    ) as error:
+        print(f"walkout sync: {error}", file=sys.stderr)
+        return 2
+    except Exception:
+        log.critical("the sync process ends; its supervisor starts it anew", exc_info=True)
+        return 1
+
+
+async def run(config: StoreConfig, *, drain: bool = False) -> int:
+    """The process for a configuration; raises the named errors that ``main`` prints."""
+    endpoints = _endpoints(config)
+    database = await Database.open(
+        Path(config.paths.sync), outbox_module.SCHEMA, book_module.SCHEMA
+    )
+    try:
+        async with Sender(endpoints, config.cloud.request_timeout_s, time.time_ns) as sender:
+            service = Service(config, database, sender)
+            await service.start()
+            _stop_on_signals(service.stop)
+            try:
+                return await service.loop(drain=drain)
+            finally:
+                await service.reader.close()
+    finally:
+        await database.close()
+
+
+@dataclass(slots=True)
+class QueueClock:
+    """Queue time: the wall clock at the start, then the monotonic clock."""
+
+    offset_ns: int
+
+    @classmethod
+    def started(cls) -> QueueClock:
+        return cls(time.time_ns() - time.monotonic_ns())
+
+    def now_ns(self) -> int:
+        return self.offset_ns + time.monotonic_ns()
+
+
+class Service:
+    """The loop and what it holds. Everything that lasts is in the database."""
+
+    def __init__(self, config: StoreConfig, database: Database, sender: Sender) -> None:
+        cloud = config.cloud
+        self.database, self.sender = database, sender
+        self.destinations = {name: Destination(name=name) for name in sender.endpoints}
+        self.outbox = Outbox(database)
+        self.book = Book(
+            self.outbox,
+            Terms(
+                store=config.store,
+                merchant=cloud.merchant or config.store,
+                currency=config.currency,
+                hold_minor=cloud.hold_minor,
+            ),
+            Policy(
+                backoff_start_s=cloud.backoff_start_s,
+                backoff_max_s=cloud.backoff_max_s,
+                webhooks=WEBHOOK in sender.endpoints,
+            ),
+            self.destinations,
+            random.random,
+        )
+        self.reader = JournalReader(Path(config.paths.journal))
+        self.desk = Desk(database.path, self.book)
+        self.clock = QueueClock.started()
+        self._stopping = asyncio.Event()
+        self._wake = asyncio.Event()
+        self._sending: set[asyncio.Task[None]] = set()
+        self._crash: BaseException | None = None
+        self._answers: list[tuple[Request, Answer]] = []
+        self._cursor = (0, "")
+        self._caught_up = False  # every journal row that was there is imported
+        self._journal_alarm: bool | None = None  # not known after a start
+        self._polled_ns = self._beat_ns = self._pruned_ns = 0
+
+    async def start(self) -> None:
+        """Free what a killed process was sending, find the cursor, say that we are ready."""
+        await self.outbox.recover(self.clock.now_ns())
+        self._cursor = await self.book.cursor()
+        notify("READY=1")
+
+    def stop(self) -> None:
+        self._stopping.set()
+        self._wake.set()
+
+    async def loop(self, *, drain: bool) -> int:
+        """Rounds until stopped or drained; what is under way is waited for and kept."""
+        try:
+            while not self._stopping.is_set():
+                await self._round(drain=drain)
+                if drain and (status := await self._drained()) is not None:
+                    return status
+                await self._wait()
+            notify("STOPPING=1")
+            await asyncio.gather(*self._sending)  # each is bounded by its time-out
+            await self._commit([], self._take_answers())
+            return 0
+        finally:
+            for task in self._sending:
+                task.cancel()
+            await asyncio.gather(*self._sending, return_exceptions=True)
+
+    # --- one round --------------------------------------------------------------------------
+
+    async def _round(self, *, drain: bool) -> None:
+        if self._crash is not None:
+            raise self._crash
+        now_ns = self.clock.now_ns()
+        facts = list[Fact]()
+        if now_ns - self._polled_ns >= POLL_NS or not self._caught_up:
+            facts = await self._poll(drain=drain)
+            self._polled_ns = now_ns
+            await self._carry_out(self.desk.left())
+            await self._housekeeping(now_ns)
+        for request in await self._commit(facts, self._take_answers()):
+            self.destinations[request.destination].in_flight += 1
+            task = asyncio.create_task(self._send(request))
+            self._sending.add(task)
+            task.add_done_callback(self._sent)
+
+    async def _commit(
+        self, facts: list[Fact], answers: list[tuple[Request, Answer]]
+    ) -> list[Request]:
+        """Write what came and what follows, and take what is due."""
+        async with self.database.transaction():
+            now_ns = self.clock.now_ns()
+            if facts or answers:
+                visits = [request.visit for request, _ in answers]
+                visits += [fact.event.visit for fact in facts if fact.event is not None]
+                round_ = await self.book.round(visits, now_ns, time.time_ns())
+                for request, answer in answers:
+                    verdict = round_.reply(request, answer)
+                    log.debug("%s attempt %d: %s", request.idem, request.attempt, verdict)
+                for fact in facts:
+                    round_.fact(fact)
+                await round_.write()
+            claims = await self._claim(now_ns)
+        if facts:
+            self._cursor = (facts[-1].seq, facts[-1].event_id)
+        return claims
+
+    async def _claim(self, now_ns: int) -> list[Request]:
+        if self._stopping.is_set():
+            return []
+        claims = list[Request]()
+        for destination in self.destinations.values():
+            claims += await self.outbox.claim(destination.name, destination.room(now_ns), now_ns)
+        return claims
+
+    def _take_answers(self) -> list[tuple[Request, Answer]]:
+        answers, self._answers = self._answers, []
+        self._wake.clear()
+        for request, _ in answers:
+            self.destinations[request.destination].in_flight -= 1
+        return answers
+
+    async def _send(self, request: Request) -> None:
+        answer = await self.sender.send(request)
+        self._answers.append((request, answer))
+        self._wake.set()
+
+    def _sent(self, task: asyncio.Task[None]) -> None:
+        """A send that raised is a fault of ours: the next round ends the process with it."""
+        self._sending.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            self._crash = task.exception()
+            self._wake.set()
+
+    async def _wait(self) -> None:
+        """Until an answer comes, a head is due, or it is time to look at the journal."""
+        now_ns = self.clock.now_ns()
+        until_ns = self._polled_ns + POLL_NS if self._caught_up else now_ns
+        for destination in self.destinations.values():
+            if destination.room(now_ns) > 0:
+                due_ns = await self.outbox.next_due_ns(destination.name)
+                until_ns = until_ns if due_ns is None else min(until_ns, due_ns)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._wake.wait(), max(0.0, (until_ns - now_ns) / NS))
+
+    # --- journal, commands, housekeeping ------------------------------------------------------
+
+    async def _poll(self, *, drain: bool) -> list[Fact]:
+        """New journal rows. A journal that is gone or another stops the import, not the queue."""
+        try:
+            facts = await self.reader.read(*self._cursor)
+        except (JournalMissing, JournalReplaced) as error:
+            if drain:
+                raise
+            self._caught_up = True
+            if self._cursor[0]:  # before the first row it is only not there yet
+                await self._journal_trouble(f"{type(error).__name__}: {error}. {JOURNAL_REMEDY}")
+            return []
+        self._caught_up = not facts
+        await self._journal_trouble("")
+        return facts
+
+    async def _journal_trouble(self, detail: str) -> None:
+        """Raise the journal's alarm, or clear it with an empty text; once per change."""
+        if bool(detail) is self._journal_alarm:
+            return
+        self._journal_alarm = bool(detail)
+        async with self.database.transaction():
+            if detail:
+                log.critical("%s", detail)
+                await self.database.raise_alarm("journal", "critical", detail, time.time_ns())
+            else:
+                await self.database.clear_alarm("journal", time.time_ns())
+
+    async def _carry_out(self, commands: list[Command]) -> None:
+        for command in commands:
+            async with self.database.transaction():
+                round_ = await self.book.round([], self.clock.now_ns(), time.time_ns())
+                await self.desk.carry_out(command, round_)
+                await round_.write()
+            log.info("%s of %s by %s", command.action, command.target, command.operator)
+        self.desk.forget(commands)
+
+    async def _housekeeping(self, now_ns: int) -> None:
+        if now_ns - self._beat_ns < HEARTBEAT_NS:
+            return
+        self._beat_ns = now_ns
+        notify("WATCHDOG=1")
+        async with self.database.transaction():
+            if now_ns - self._pruned_ns >= PRUNE_NS:
+                self._pruned_ns = now_ns
+                await self.outbox.prune(now_ns)
+            await self.database.set_status(pid=str(os.getpid()), beat_wall_ns=str(time.time_ns()))
+
+    async def _drained(self) -> int | None:
+        """The exit status once nothing is left that this process could move; else None."""
+        if self._sending or self._answers or not self._caught_up:
+            return None
+        left = await self.outbox.open_count(but_parked=True)
+        for destination in self.destinations.values():
+            if destination.probes >= DRAIN_PROBES:
+                left -= await self.outbox.waiting_behind(destination.name)
+        if left:
+            return None
+        return 1 if await self.outbox.open_count() else 0
+
+
+def notify(state: str) -> None:
+    """Tell systemd, where it started us (sd_notify(3)); elsewhere do nothing."""
+    address = os.environ.get("NOTIFY_SOCKET", "")
+    if not address:
+        return
+    if address.startswith("@"):  # abstract namespace
+        address = "\0" + address[1:]
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notifier, contextlib.suppress(OSError):
+        notifier.sendto(state.encode(), address)
+
+
+def _stop_on_signals(stop: Callable[[], None]) -> None:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop)
+
+
+def _endpoints(config: StoreConfig) -> dict[str, Endpoint]:
+    """The second systems of the configuration. Raises EndpointError or SecretError."""
+    cloud = config.cloud
+    found = [
+        endpoint(broker.DESTINATION, cloud.broker_url, cloud.broker_key_file),
+        endpoint(retailer.DESTINATION, cloud.retailer_url, cloud.retailer_key_file),
+    ]
+    if cloud.webhook_url:
+        found.append(webhook_endpoint(cloud.webhook_url, cloud.webhook_secret_file))
+    return {one.name: one for one in found}

@@ -1,0 +1,134 @@
+"""What others read from the sync file: receipts, the queue's state, webhook deliveries.
+
+Each opens the file read-only for one consistent look, also while the sync process writes. A file
+that is not there yet is an empty one: the process has not run.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+from cloud_sync.database import read_only_uri
+
+ROWS_MAX = 10_000  # of one listing
+
+
+def summary(path: Path) -> dict[str, Any]:
+    """The state in one dictionary, JSON-able.
+
+    Keys: ``receipts`` (count per state), ``captured_minor`` (per currency), ``queue`` (depth,
+    oldest_s, sent), ``parked`` and ``alarms`` (lists), ``imported`` (journal rows), ``status``.
+    """
+    with _look(path) as db:
+        if db is None:
+            return deepcopy(_EMPTY)
+        return {
+            "receipts": dict(_all(db, "SELECT state, count(*) FROM receipt GROUP BY state")),
+            "captured_minor": dict(
+                _all(
+                    db,
+                    "SELECT currency, sum(total_minor) FROM receipt WHERE state='paid'"
+                    " GROUP BY currency",
+                )
+            ),
+            "queue": _queue(db),
+            "parked": parked(db),
+            "alarms": _records(
+                db,
+                "SELECT key, severity, detail, raised_ns FROM alarm WHERE cleared_ns IS NULL"
+                " ORDER BY raised_ns",
+            ),
+            "imported": sum(seq for (seq,) in _all(db, "SELECT seq FROM journal_cursor")),
+            "status": dict(_all(db, "SELECT name, value FROM status")),
+        }
+
+
+def receipts(path: Path) -> list[dict[str, Any]]:
+    """Receipts in order of exit, as dictionaries; ``lines`` and ``in_review`` decoded."""
+    query = "SELECT * FROM receipt ORDER BY exit_wall_ns, visit LIMIT ?"
+    with _look(path) as db:
+        found = [] if db is None else _records(db, query, ROWS_MAX)
+    return [row | {name: json.loads(row[name]) for name in ("lines", "in_review")} for row in found]
+
+
+def deliveries(path: Path) -> list[dict[str, Any]]:
+    """Webhook deliveries, oldest first; ``id`` is the webhook id that ``replay`` takes."""
+    query = (
+        "SELECT subject AS id, message, idem, visit, state, attempts, status, last_error,"
+        " created_ns, answered_ns FROM request WHERE destination='webhook' ORDER BY request.id"
+        " LIMIT ?"
+    )
+    with _look(path) as db:
+        return [] if db is None else _records(db, query, ROWS_MAX)
+
+
+def audit(path: Path) -> list[dict[str, Any]]:
+    """What operators had done, oldest first."""
+    query = "SELECT at_ns, operator, action, target, reason, detail FROM audit ORDER BY id LIMIT ?"
+    with _look(path) as db:
+        return [] if db is None else _records(db, query, ROWS_MAX)
+
+
+def parked(db: sqlite3.Connection) -> list[dict[str, Any]]:
+    """Groups that wait for an operator: the request, its answer and what to do."""
+    return _records(
+        db,
+        "SELECT h.grp AS grp, r.idem AS request, r.destination AS destination, r.visit AS visit,"
+        " r.attempts AS attempts, r.status AS status, r.last_error AS error,"
+        " (SELECT detail FROM alarm WHERE key='group:'||h.grp) AS remedy,"
+        " (SELECT count(*) FROM request o WHERE o.grp=h.grp"
+        " AND o.state IN ('queued','sending','parked'))"
+        " AS waiting FROM grp_head h JOIN request r ON r.id=h.head WHERE h.state='parked'"
+        " ORDER BY h.grp",
+    )
+
+
+def _queue(db: sqlite3.Connection) -> dict[str, Any]:
+    """``oldest_s``: how long the oldest open request has been waiting, None for none."""
+    query = (
+        "SELECT count(*), min(created_ns) FROM request WHERE state IN ('queued','sending','parked')"
+    )
+    ((depth, oldest_ns),) = _all(db, query)
+    ((sent,),) = _all(db, "SELECT count(*) FROM request WHERE state='done'")
+    age_s = None if oldest_ns is None else max(0.0, (time.time_ns() - oldest_ns) / 1e9)
+    return {"depth": depth, "oldest_s": age_s, "sent": sent}
+
+
+_EMPTY: dict[str, Any] = {
+    "receipts": {},
+    "captured_minor": {},
+    "queue": {"depth": 0, "oldest_s": None, "sent": 0},
+    "parked": [],
+    "alarms": [],
+    "imported": 0,
+    "status": {},
+}
+
+
+@contextmanager
+def _look(path: Path) -> Iterator[sqlite3.Connection | None]:
+    """A read-only connection inside one transaction; None where there is no file or no table."""
+    if not Path(path).exists():
+        yield None
+        return
+    with closing(sqlite3.connect(read_only_uri(Path(path)), uri=True, isolation_level=None)) as db:
+        db.execute("BEGIN")
+        tables = {name for (name,) in _all(db, "SELECT name FROM sqlite_master")}
+        yield db if {"request", "receipt", "journal_cursor"} <= tables else None
+
+
+def _all(db: sqlite3.Connection, query: str, *values: object) -> list[Any]:
+    return db.execute(query, values).fetchall()
+
+
+def _records(db: sqlite3.Connection, query: str, *values: object) -> list[dict[str, Any]]:
+    cursor = db.execute(query, values)
+    names = [column[0] for column in cursor.description]
+    return [dict(zip(names, row, strict=True)) for row in cursor]
