@@ -15,6 +15,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
+
 from messages.observations import ClockAnchor
 
 START_NS = 1_000_000_000  # a store's first instant: 0 means "not known" in some fields
@@ -37,6 +39,13 @@ class ClockBase:
     monotonic_ns: int
     store_ns: int
     wall_ns: int
+
+    def to_bytes(self) -> bytes:
+        return msgspec.msgpack.encode(self)
+
+    @staticmethod
+    def from_bytes(data: bytes | None) -> ClockBase | None:
+        return None if data is None else msgspec.msgpack.decode(data, type=ClockBase)
 
 
 def boot_id() -> str:
@@ -83,9 +92,8 @@ class StoreClock:
         return self._last_ns
 
     def wall_to_store_ns(self, wall_ns: int) -> int:
-        """Store time of a wall time by today's clocks: not before 0, and not after now."""
-        now = self.now_ns()
-        return min(max(now + wall_ns - self._wall_ns(), 0), now)
+        """Store time of a wall time by the clocks as they are now; who asks judges the future."""
+        return self.now_ns() + wall_ns - self._wall_ns()
 
     def base(self) -> ClockBase:
         """This instant on all clocks, for the journal."""
@@ -96,15 +104,17 @@ class StoreClock:
             wall_ns=self._wall_ns(),
         )
 
-    def anchor(self) -> ClockAnchor:
-        """Wall time now with what we know of its error."""
+    def anchor(self, at_ns: int | None = None) -> ClockAnchor:
+        """Wall time now with what we know of its error; ``at_ns``: the step's own now."""
         wall = self._wall_ns()
         uncertainty_ms = self._uncertainty_ms(wall)
         if uncertainty_ms < UNCERTAINTY_NOT_SET_MS:
             self._wall_known_ns = wall
         self._wall_offset_ns = wall - self._monotonic_ns()
         return ClockAnchor(
-            received_at_ns=self.now_ns(), wall_ns=wall, uncertainty_ms=uncertainty_ms
+            received_at_ns=self.now_ns() if at_ns is None else at_ns,
+            wall_ns=wall,
+            uncertainty_ms=uncertainty_ms,
         )
 
     def wall_stepped(self) -> bool:
