@@ -128,8 +128,9 @@ class Cameras:
         if not bodies.key:
             return np.empty((0, 4)), np.empty((0, 2)), np.empty(0), np.empty((0, 2, 2))
         open_ = visible_levels(bodies, lens, self.lower, self.upper)
-        whole, ok = body_boxes(bodies, lens, np.ones_like(open_))
-        shown, _ = body_boxes(bodies, lens, open_)
+        outline = _outline(bodies, lens)
+        whole, ok = _boxes_around(*outline, np.ones_like(open_))
+        shown, _ = _boxes_around(*outline, open_)
         inside = _clipped(shown, lens)
         enough = _area(inside) > SHARE_VISIBLE_MIN * _area(whole)
         enough &= (open_.mean(axis=1) >= VISIBLE_MIN) & ok
@@ -235,20 +236,29 @@ def visible_levels(bodies: Bodies, lens: Lens, lower: Floats, upper: Floats) -> 
 
 
 def body_boxes(bodies: Bodies, lens: Lens, levels: Bools) -> tuple[Floats, Bools]:
-    """Image boxes (n, 4) of the parts at the given levels, and True where all is ahead."""
+    """Image boxes (n, 4) of the parts at the given levels, and True where any part is ahead."""
+    return _boxes_around(*_outline(bodies, lens), levels)
+
+
+def _outline(bodies: Bodies, lens: Lens) -> tuple[Floats, Bools]:
+    """(n, levels, ring, 2) pixels around the bodies, and (n, levels) True where all are ahead."""
     angle = np.linspace(0, 2 * np.pi, RING, endpoint=False)
     ring = np.column_stack([np.cos(angle), np.sin(angle), np.zeros(RING)])
     # Head and feet are narrower than the trunk.
     width = np.interp(LEVELS, [0.0, 0.3, 0.8, 1.0], [0.6, 0.9, 1.0, 0.45])
     spread = bodies.radius_m[:, None, None, None] * width[:, None, None] * ring
-    points = _axis_points(bodies)[:, :, None] + spread  # (n, levels, ring, 3)
-    px, ahead = project(points, lens)
-    masked = np.where((levels & ahead.all(axis=2))[:, :, None, None], px, np.nan)
-    flat = masked.reshape(len(bodies.key), -1, 2)
-    some = np.asarray(~np.isnan(flat[:, :, 0]).all(axis=1))
-    flat = np.where(some[:, None, None], flat, 0.0)
-    boxes = np.hstack([np.nanmin(flat, axis=1), np.nanmax(flat, axis=1)]).astype(np.float64)
-    return boxes, some
+    px, ahead = project(_axis_points(bodies)[:, :, None] + spread, lens)
+    return px, np.asarray(ahead.all(axis=2))
+
+
+def _boxes_around(px: Floats, ahead: Bools, levels: Bools) -> tuple[Floats, Bools]:
+    shown = levels & ahead
+    some = np.asarray(shown.any(axis=1))
+    shown = shown | ~some[:, None]
+    inner, outer = px.min(axis=2), px.max(axis=2)  # (n, levels, 2)
+    low = np.where(shown[:, :, None], inner, np.inf).min(axis=1)
+    high = np.where(shown[:, :, None], outer, -np.inf).max(axis=1)
+    return np.hstack([low, high]), some
 
 
 def _axis_points(bodies: Bodies) -> Floats:

@@ -210,11 +210,12 @@ class ShelfPhysics:
         plates = len(entry.plates)
         frame_bytes = 16 + plates + 4 * plates * SAMPLES
         link_ns = frame_bytes * LINK_BITS_PER_BYTE * NS // entry.baud
+        full_ns = int(self.clocks.next_sample_ns[node]) + BATCH_NS  # not before its time is over
         late_ns = link_ns + int(self.rng.exponential(2_000_000))
         flags: Bytes8 = np.zeros(plates, dtype=np.uint8)
         return ShelfBatch(
             device=entry.id,
-            sent_at_ns=int(at_ns.max()) + late_ns,
+            sent_at_ns=max(int(at_ns.max()), full_ns) + late_ns,
             ticks_us=self._ticks(node, int(at_ns[0])),
             sample_period_us=SAMPLE_PERIOD_US,
             sequence=int(self.clocks.sequence[node]),

@@ -132,11 +132,11 @@ class World:
     # --- the caller's side --------------------------------------------------------------------
 
     def advance(self, until_ns: int) -> list[Output]:
-        """Everything that devices send at or before ``until_ns``, in order of sending."""
+        """What devices sent up to the last tick at or before ``until_ns``, in order of sending."""
         while self.now_ns + TICK_NS <= until_ns:
             self._tick()
         sent: list[Output] = []
-        while self.pending and self.pending[0][0] <= until_ns:
+        while self.pending and self.pending[0][0] <= self.now_ns:
             sent.append(heapq.heappop(self.pending)[2])
         return sent
 

@@ -1,0 +1,232 @@
+"""The referee knows the truth: it compares carts and money with what really happened.
+
+Pure functions over given data. Words: *best guess* = charged and review lines together; a line is
+*over-charged* when a visit is charged for more of a SKU than it holds; *missed* when the best
+guess has less; *wrong visit* when what one visit is over-charged another is missing.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from messages.contract import Books, Capture
+from messages.events import CartClosed, CartState, LineState, ReceiptIssued, VisitKind
+from sim.truth import Truth
+
+Units = Mapping[str, int]  # SKU -> units
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LineError:
+    """One SKU of one visit that differs from the truth."""
+
+    credential: str
+    sku: str
+    true_units: int
+    charged_units: int
+    guessed_units: int  # charged or in review
+    wrong_visit: bool = False  # another visit misses it
+
+
+@dataclass(slots=True, kw_only=True)
+class Verdict:
+    """Everything about a run's carts. Units are pieces; lines are (visit, SKU) pairs."""
+
+    visits: int = 0  # true visits that ended, with a cart
+    carts_missing: list[str] = field(default_factory=list)  # credentials that left without a cart
+    carts_unknown: list[str] = field(default_factory=list)  # carts of nobody who was inside
+    charged_lines: int = 0
+    true_lines: int = 0
+    charged_units: int = 0
+    guessed_units: int = 0
+    true_units: int = 0
+    right_charged_units: int = 0
+    right_guessed_units: int = 0
+    review_units: int = 0
+    exact: int = 0  # best guess equals the truth
+    reviewed: int = 0  # closed with a doubt
+    auto_exact: int = 0  # exact among those without a doubt
+    over_charged: list[LineError] = field(default_factory=list)
+    missed: list[LineError] = field(default_factory=list)
+
+    @property
+    def precision(self) -> float:
+        """Of the charged units, the part that the visit really holds; 1 when none is charged."""
+        return self.right_charged_units / self.charged_units if self.charged_units else 1.0
+
+    @property
+    def recall(self) -> float:
+        """Of the units held, the part in the best guess."""
+        return self.right_guessed_units / self.true_units if self.true_units else 1.0
+
+    @property
+    def charged_recall(self) -> float:
+        """Of the units held, the part that is charged without a person's look."""
+        return self.right_charged_units / self.true_units if self.true_units else 1.0
+
+    @property
+    def review_rate(self) -> float:
+        """Visits closed with a doubt."""
+        return self.reviewed / self.visits if self.visits else 0.0
+
+    def figures(self) -> dict[str, float]:
+        """Named as ``walkout score`` names them."""
+        return {
+            "visits": self.visits,
+            "carts_missing": len(self.carts_missing),
+            "receipts_exact_rate": self.exact / max(self.visits, 1),
+            "auto_exact_rate": self.auto_exact / max(self.visits - self.reviewed, 1),
+            "review_rate": self.review_rate,
+            "charged_lines": self.charged_lines,
+            "charged_precision": self.precision,
+            "charged_recall": self.charged_recall,
+            "guess_recall": self.recall,
+            "overcharged_lines": len(self.over_charged),
+            "overcharged_per_1000_lines": 1000
+            * len(self.over_charged)
+            / max(self.charged_lines, 1),
+            "missed_per_1000_lines": 1000 * len(self.missed) / max(self.true_lines, 1),
+            "wrong_visit_lines": sum(e.wrong_visit for e in self.over_charged),
+        }
+
+
+def judge(truth: Truth, carts: Iterable[CartClosed]) -> Verdict:
+    """Compare closed carts with the truth; visits match by credential.
+
+    Visits that have not left, and staff, are not counted.
+    """
+    by_credential = {str(c.credential): c for c in carts if c.kind is VisitKind.SHOPPER}
+    held = {
+        v.credential: truth.lines(v.visit)
+        for v in truth.visits.values()
+        if v.entered_at_ns is not None
+    }
+    gone = [v.credential for v in truth.visits.values() if v.exited_at_ns is not None]
+    verdict = Verdict(carts_unknown=sorted(set(by_credential) - set(held)))
+    for credential in gone:
+        cart = by_credential.get(credential)
+        if cart is None:
+            verdict.carts_missing.append(credential)
+        else:
+            _judge_visit(verdict, credential, held[credential], cart)
+    _mark_wrong_visits(verdict)
+    return verdict
+
+
+def units_of(cart: CartClosed, *, charged_only: bool) -> dict[str, int]:
+    """SKU -> units of a cart."""
+    units: Counter[str] = Counter()
+    for line in cart.lines:
+        if line.state is LineState.CHARGED or not charged_only:
+            units[str(line.sku)] += line.quantity
+    return dict(units)
+
+
+def _judge_visit(verdict: Verdict, credential: str, true: Units, cart: CartClosed) -> None:
+    charged, guessed = units_of(cart, charged_only=True), units_of(cart, charged_only=False)
+    verdict.visits += 1
+    verdict.charged_lines += len(charged)
+    verdict.true_lines += len(true)
+    verdict.charged_units += sum(charged.values())
+    verdict.guessed_units += sum(guessed.values())
+    verdict.true_units += sum(true.values())
+    verdict.right_charged_units += _common(charged, true)
+    verdict.right_guessed_units += _common(guessed, true)
+    verdict.review_units += sum(guessed.values()) - sum(charged.values())
+    exact, doubtful = dict(guessed) == dict(true), cart.state is CartState.REVIEW
+    verdict.exact += exact
+    verdict.reviewed += doubtful
+    verdict.auto_exact += exact and not doubtful
+    for sku in sorted({*true, *guessed}):
+        error = LineError(
+            credential=credential,
+            sku=sku,
+            true_units=true.get(sku, 0),
+            charged_units=charged.get(sku, 0),
+            guessed_units=guessed.get(sku, 0),
+        )
+        if error.charged_units > error.true_units:
+            verdict.over_charged.append(error)
+        if error.guessed_units < error.true_units:
+            verdict.missed.append(error)
+
+
+def _common(a: Units, b: Units) -> int:
+    return sum(min(units, b.get(sku, 0)) for sku, units in a.items())
+
+
+def _mark_wrong_visits(verdict: Verdict) -> None:
+    lacking = {(e.sku, e.credential) for e in verdict.missed}
+    verdict.over_charged = [
+        LineError(
+            credential=e.credential,
+            sku=e.sku,
+            true_units=e.true_units,
+            charged_units=e.charged_units,
+            guessed_units=e.guessed_units,
+            wrong_visit=any(s == e.sku and c != e.credential for s, c in lacking),
+        )
+        for e in verdict.over_charged
+    ]
+
+
+# --- money ----------------------------------------------------------------------------------------
+
+
+def money_problems(
+    carts: Sequence[CartClosed], receipts: Sequence[ReceiptIssued], captures: Sequence[Capture]
+) -> list[str]:
+    """Each closed cart of a shopper with charged lines is captured exactly once, for its price.
+
+    The price is the receipt's total, whose lines must be those charged. Empty list: all is well.
+    """
+    problems: list[str] = []
+    for cart in carts:
+        mine = [r for r in receipts if r.visit == cart.visit]
+        paid = [c for c in captures if c.hold == f"hold-{cart.visit}"]
+        problems += _cart_problems(cart, mine, paid)
+    known = {f"hold-{cart.visit}" for cart in carts}
+    problems += [
+        f"{c.capture}: captured for no closed cart" for c in captures if c.hold not in known
+    ]
+    return problems
+
+
+def books_problems(books: Books, captures: Sequence[Capture]) -> list[str]:
+    """The broker's ledger says the same as the captures. Empty list: all is well."""
+    problems = []
+    mine = [c for c in captures if c.currency == books.currency]
+    total = sum(c.amount_minor for c in mine)
+    if books.unbalanced_journals:
+        problems.append(f"{books.unbalanced_journals} unbalanced journals")
+    if books.captures != len(mine):
+        problems.append(f"ledger has {books.captures} captures, there were {len(mine)}")
+    if books.captured_minor != total:
+        problems.append(f"ledger captured {books.captured_minor}, captures add up to {total}")
+    if sum(books.balances.values()) != 0:
+        problems.append(f"balances add up to {sum(books.balances.values())}, not 0")
+    return problems
+
+
+def _cart_problems(
+    cart: CartClosed, receipts: Sequence[ReceiptIssued], captures: Sequence[Capture]
+) -> list[str]:
+    charged = units_of(cart, charged_only=True) if cart.kind is VisitKind.SHOPPER else {}
+    if len(receipts) != 1:
+        return [f"{cart.visit}: {len(receipts)} receipts instead of one"]
+    receipt = receipts[0]
+    priced: Counter[str] = Counter()
+    for line in receipt.lines:
+        priced[str(line.sku)] += line.quantity
+    problems = []
+    if dict(priced) != charged:
+        problems.append(f"{cart.visit}: priced {dict(priced)}, charged {charged}")
+    if sum(line.total_minor for line in receipt.lines) != receipt.total.minor:
+        problems.append(f"{cart.visit}: the receipt's lines do not add up to {receipt.total}")
+    expected = [receipt.total.minor] if charged and receipt.total.minor else []
+    amounts = [c.amount_minor for c in captures]
+    if amounts != expected:
+        problems.append(f"{cart.visit}: captured {amounts} instead of {expected}")
+    return problems
