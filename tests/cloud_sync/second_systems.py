@@ -76,6 +76,7 @@ class SecondSystems:
     webhooks: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)  # broken promises of the sender
     fates: Counter[str] = field(default_factory=Counter)  # faults that really happened
+    told: asyncio.Event = field(default_factory=asyncio.Event)  # a webhook came
     url: str = ""
     _answers: dict[tuple[str, str], tuple[int, bytes, bytes]] = field(default_factory=dict)
     _in_flight: Counter[str] = field(default_factory=Counter)
@@ -222,6 +223,7 @@ class SecondSystems:
             self.faults.append(f"webhook refused: {error}")
             return 401, b""
         self.webhooks.append((message, {"type": body.type, **body.data}))
+        self.told.set()
         return 204, b""
 
     def sent(self, group: str) -> list[str]:
