@@ -141,19 +141,24 @@ class Apply(Protocol):
 
 
 class ControlServer:
-    """Serves the socket until cancelled."""
+    """The socket: ``listen``, then ``run``."""
+
+    _server: asyncio.Server
 
     def __init__(self, path: Path, apply: Apply, now_ns: Callable[[], int]) -> None:
         self._path, self._apply, self._now_ns = path, apply, now_ns
         self._open = 0
 
-    async def run(self) -> None:
-        """Raises ControlError where the socket cannot be made."""
+    async def listen(self) -> None:
+        """Operators may connect from here on. Raises ControlError where it cannot be."""
         sock = _listening(self._path)
-        server = await asyncio.start_unix_server(self._serve, sock=sock, limit=LINE_BYTES_MAX)
+        self._server = await asyncio.start_unix_server(self._serve, sock=sock, limit=LINE_BYTES_MAX)
+
+    async def run(self) -> None:
+        """Serve until cancelled."""
         try:
-            async with server:
-                await server.serve_forever()
+            async with self._server:
+                await self._server.serve_forever()
         finally:
             self._path.unlink(missing_ok=True)
 
@@ -206,11 +211,14 @@ def _listening(path: Path) -> socket.socket:
     if len(os.fsencode(path)) > SOCKET_PATH_BYTES_MAX:
         raise ControlError(f"{path}: longer than {SOCKET_PATH_BYTES_MAX} bytes; shorten [paths]")
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.unlink(missing_ok=True)
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     mask = os.umask(0o177)  # 0600 from the first instant
     try:
+        path.unlink(missing_ok=True)
         sock.bind(str(path))
+    except OSError as error:
+        sock.close()
+        raise ControlError(f"{path}: {error}; check [paths] control_socket") from error
     finally:
         os.umask(mask)
     return sock

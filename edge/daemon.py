@@ -172,6 +172,7 @@ class Daemon:
             Path(self.config.paths.control_socket), self.apply, self.clock.now_ns
         )
         self.journal.committed = lambda: self.watchdog.beat("journal")
+        await control.listen()
         await self._step([self._config_loaded()])
         self.devices.ask(await self.journal.pending_commands())
         async with asyncio.TaskGroup() as tasks:
