@@ -28,7 +28,10 @@ WIDE_SD = 0.15
 
 REACH_M = 0.95  # body to plate centre where an arm (about 0.9 m) gives out
 REACH_SD_M = 0.10
-NEAR_M = 0.80  # among several in reach the nearer one is likelier: exp(-(d / NEAR_M)**2 / 2)
+# Where a body stands along the shelf while its hand is at a plate: in front of it mostly, at times
+# an arm's length aside. (weight, sd in metres); our judgement, until recordings tell.
+ASIDE_M = ((0.85, 0.30), (0.15, 0.70))
+AWAY_M = 0.80  # ... and away from the shelf: among several the nearer one is a little likelier
 WRIST_M = 0.40  # a wrist nearer than this to the plate touches it
 WRIST_SD_M = 0.06
 WRIST_NEAR = 6.0  # likelihood ratio when a wrist was seen at the plate
@@ -154,17 +157,25 @@ def _wide(plates: int) -> tuple[Floats, Floats]:
     return share, np.where(distance <= 2, WIDE_SD, CROSSTALK_SD)
 
 
-def reach(distance_m: Floats, position_sd_m: Floats) -> Floats:
-    """How well a person at this distance from a plate explains a touch, 0 .. 1; NaN gives 0.
+def reach(aside_m: Floats, away_m: Floats, position_sd_m: Floats) -> Floats:
+    """How well a person at this offset from a plate explains a touch, 0 .. 1; NaN gives 0.
 
-    arm(d) exp(-d^2 / 2 N^2), averaged over where the person may be: a body known to 0.1 m keeps
-    its weight, one that is hidden somewhere within metres loses it.
+    Args:
+        aside_m: offset along the row of plates.
+        away_m: offset across it.
+        position_sd_m: of the body's position, each axis. A body known to 0.1 m keeps its weight,
+            one that is hidden somewhere within metres loses it.
     """
-    width = np.sqrt(REACH_SD_M**2 + (position_sd_m / 1.7) ** 2)  # logistic sd = 1.7 width
-    arm = 1.0 / (1.0 + np.exp(np.clip((distance_m - REACH_M) / width, -50.0, 50.0)))
-    spread = NEAR_M**2 + position_sd_m**2
-    near = NEAR_M**2 / spread * np.exp(-0.5 * distance_m**2 / spread)
-    return np.nan_to_num(arm * near)
+    s2 = position_sd_m**2
+    width = np.sqrt(REACH_SD_M**2 + s2 / 1.7**2)  # a logistic's sd = 1.7 width
+    beyond = (np.hypot(aside_m, away_m) - REACH_M) / width
+    arm = 1.0 / (1.0 + np.exp(np.clip(beyond, -50.0, 50.0)))
+    aside = np.zeros(np.broadcast_shapes(aside_m.shape, s2.shape))
+    for w, n in ASIDE_M:
+        aside += w / np.sqrt(n**2 + s2) * np.exp(-0.5 * aside_m**2 / (n**2 + s2))
+    aside /= sum(w / n for w, n in ASIDE_M)
+    away = AWAY_M / np.sqrt(AWAY_M**2 + s2) * np.exp(-0.5 * away_m**2 / (AWAY_M**2 + s2))
+    return np.nan_to_num(arm * aside * away)
 
 
 def wrist_ratio(distance_m: Floats) -> Floats:

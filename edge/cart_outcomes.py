@@ -115,7 +115,7 @@ def anything(
             np.log(MESS) - np.log(churn * LOG_MASS_RANGE) + mess,
         ]
     )
-    lightest = planogram.unit_mass_g.min(initial=np.inf)
+    lightest = planogram.unit_mass_g.min() if len(planogram.unit_mass_g) else 0.0
     too_light = step.size_g < 0.5 * lightest  # lighter than half of anything we sell
     none = np.full(2, NONE)
     kind = Kind.NOTHING if too_light else Kind.UNKNOWN

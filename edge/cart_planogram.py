@@ -51,11 +51,12 @@ class Shelf:
 
     plates: Ints  # (c,) index into config.plates
     position_m: Floats  # (c, 3) centres, store frame
+    along: Floats  # (2,) unit vector along the row of plates
     facings: Ints  # (f,) index into config.facings
     stands: Floats  # (f, c) weight of each plate for a unit of the facing; rows add up to 1
 
     def __post_init__(self) -> None:
-        read_only(self.plates, self.position_m, self.facings, self.stands)
+        read_only(self.plates, self.position_m, self.along, self.facings, self.stands)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -141,19 +142,26 @@ def _facing_products(
 def _shelf(config: StoreConfig, shelf: int) -> Shelf:
     name = config.shelves[shelf]
     plates = [i for i, p in enumerate(config.plates) if p.shelf == name]
-    position = np.array(
-        [[config.plates[i].x_m, config.plates[i].y_m, config.plates[i].z_m] for i in plates]
-    )
-    along = np.argsort(_along(position), kind="stable")
-    ordered = np.array(plates, dtype=np.int64)[along]
+    centres = [(config.plates[i].x_m, config.plates[i].y_m, config.plates[i].z_m) for i in plates]
+    position = np.array(centres, dtype=np.float64)
+    along = _along(position[:, :2])
+    order = np.argsort(position[:, :2] @ along, kind="stable")
+    ordered = np.array(plates, dtype=np.int64)[order]
     facings, stands = _stands(config, ordered)
-    return Shelf(plates=ordered, position_m=position[along], facings=facings, stands=stands)
+    return Shelf(
+        plates=ordered, position_m=position[order], along=along, facings=facings, stands=stands
+    )
 
 
 def _along(position_m: Floats) -> Floats:
-    """(c,) coordinate along the row of plates: the horizontal axis of larger extent."""
-    extent = np.ptp(position_m[:, :2], axis=0)
-    return position_m[:, int(extent[1] > extent[0])]
+    """(2,) unit vector between the two plates farthest apart; x where there is only one."""
+    apart = position_m[None] - position_m[:, None]
+    distance = np.linalg.norm(apart, axis=-1)
+    i, j = np.unravel_index(int(distance.argmax()), distance.shape)
+    if distance[i, j] <= 0.0:
+        return np.array([1.0, 0.0])
+    direction: Floats = apart[i, j] / distance[i, j]
+    return direction
 
 
 def _stands(config: StoreConfig, plates: Ints) -> tuple[Ints, Floats]:

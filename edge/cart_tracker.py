@@ -237,8 +237,9 @@ class CartTracker:
         sources = self._planogram.sources(view.shelf, self.state.misplaced)
         size = np.abs(view.plate_mass_g)
         weights: Floats = np.vstack([size / size.sum(), sources.stands])
-        points = weights @ self._planogram.shelves[view.shelf].position_m
-        return actors_at(window, inside, points, after_gap=gap)
+        shelf = self._planogram.shelves[view.shelf]
+        points = weights @ shelf.position_m
+        return actors_at(window, inside, points, shelf.along, after_gap=gap)
 
     def _circumstances(self, held: HeldStep, actors: Actors) -> Circumstances:
         confidence, warning = 1.0, ""

@@ -17,7 +17,7 @@ from edge.cart_likelihood import reach, wrist_ratio
 from messages.arrays import Floats, Ints
 from messages.ids import VisitId
 
-UNSEEN = 0.004  # weight of a person whom no camera saw, beside about 0.8 of one at the plate
+UNSEEN = 0.0015  # weight of a person whom no camera saw; one who stands at the plate has 0.8
 HIDDEN = 0.01  # ... of a visit that is inside and that no track accounts for
 HIDDEN_AFTER_GAP = 0.3  # ... while the sensors were off: everybody inside could have been there
 STRANGER = 0.3  # an unidentified track is a hidden visit, or with this weight someone unknown
@@ -56,7 +56,12 @@ class Actors:
 
 
 def actors_at(
-    window: Window, inside: Sequence[VisitId], points_m: Floats, *, after_gap: bool
+    window: Window,
+    inside: Sequence[VisitId],
+    points_m: Floats,
+    along: Floats,
+    *,
+    after_gap: bool,
 ) -> Actors:
     """Probability that each visit, or nobody known, touched each point.
 
@@ -64,9 +69,10 @@ def actors_at(
         window: tracks during the step.
         inside: visits that were in the store then.
         points_m: (l, 3) store frame; the first is where the step's mass is.
+        along: (2,) unit vector along the shelf.
         after_gap: tracks are no witness of all the time: everybody inside stays possible.
     """
-    touch = touch_by_track(window, points_m, after_gap=after_gap)  # (n, l)
+    touch = touch_by_track(window, points_m, along, after_gap=after_gap)  # (n, l)
     identity = mean_identity(window, inside)  # (n, v + 1)
     weight = identity.T @ touch  # (v + 1, l)
     hidden = np.clip(1.0 - identity[:, :-1].sum(axis=0), 0.0, 1.0)
@@ -84,7 +90,7 @@ def actors_at(
     )
 
 
-def touch_by_track(window: Window, points_m: Floats, *, after_gap: bool) -> Floats:
+def touch_by_track(window: Window, points_m: Floats, along: Floats, *, after_gap: bool) -> Floats:
     """(n, l) how well each track explains a touch of each point, over the step's duration.
 
     The mean over the window tells who stood there from who passed by; the maximum keeps one who
@@ -93,9 +99,10 @@ def touch_by_track(window: Window, points_m: Floats, *, after_gap: bool) -> Floa
     position = window.position_store_m[:, :, None, :]
     if not position.size:
         return np.zeros((len(window.track_id), len(points_m)))
-    distance = np.linalg.norm(position - points_m[:, :2], axis=-1)  # (k, n, l)
-    touched = reach(distance, np.nan_to_num(window.position_sd_m)[:, :, None])
-    present = np.isfinite(distance).sum(axis=0)
+    offset = position - points_m[:, :2]  # (k, n, l, 2)
+    aside, away = offset @ along, offset @ np.array([-along[1], along[0]])
+    touched = reach(aside, away, np.nan_to_num(window.position_sd_m)[:, :, None])
+    present = np.isfinite(aside).sum(axis=0)
     mean = touched.sum(axis=0) / np.maximum(present, 1)
     peak = touched.max(axis=0, initial=0.0)
     over_time = peak if after_gap else 0.5 * (mean + peak)
