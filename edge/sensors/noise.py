@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from edge.sensors.plate_levels import Phase, PlateState, newest
+from edge.sensors.plate_levels import UNKNOWN, PlateState, newest
 from messages.arrays import Bools, Floats, Ints
 
 BLOCK_SLOTS = 16  # 0.8 s: long enough for a sigma to 18 %
@@ -34,7 +34,7 @@ def learn(plates: PlateState, rows: Ints, banks: Ints, bank_sizes: Ints, togethe
         plates of one device on one shelf, whose slots coincide; bank_sizes: (B,);
         together: (B,) learned correlation of their noise, changed in place.
     """
-    due = rows[(plates.count[rows] % EVERY_SLOTS == 0) & (plates.phase[rows] != Phase.UNKNOWN)]
+    due = rows[(plates.count[rows] % EVERY_SLOTS == 0) & (plates.phase[rows] != UNKNOWN)]
     if not due.size:
         return
     due = due[np.argsort(banks[due], kind="stable")]

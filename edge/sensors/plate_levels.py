@@ -15,7 +15,7 @@ Noise is the exponentially forgotten typical spread of a plate's own quiet slots
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import IntEnum, IntFlag
+from enum import IntFlag
 
 import numpy as np
 
@@ -35,6 +35,11 @@ OPEN_FAST_WANDER = 3.0  # levels wander by themselves: this many times the learn
 SPREAD_LIMIT = 4.0  # sigmas by which a run's variance may exceed the plate's
 SLOPE_LIMIT = 3.5  # sigmas of slope that a run may have
 
+# Phases of a plate. Plain numbers: they live in an array, and are compared for every slot.
+UNKNOWN = 0  # no reading now
+QUIET = 1  # the level is known and holds
+CHANGING = 2  # something is going on, or no level is known yet
+
 
 class StepFlag(IntFlag):
     """What is to be known of a step beside its mass."""
@@ -43,12 +48,6 @@ class StepFlag(IntFlag):
     CLIPPED = 2  # a plate was saturated or otherwise unknown meanwhile
     LONG = 4  # the change lasted longer than 5 s
     BUMP = 8  # most of the shelf shook at once: small masses are not to be trusted
-
-
-class Phase(IntEnum):
-    UNKNOWN = 0  # no reading now
-    QUIET = 1  # the level is known and holds
-    CHANGING = 2  # something is going on, or no level is known yet
 
 
 @dataclass(slots=True)
@@ -110,7 +109,7 @@ def new_plates(noise_g: Floats) -> PlateState:
 
 def lose(plates: PlateState, rows: Ints, flag: StepFlag) -> None:
     """Readings are unknown from here on; the levels are kept to be compared later."""
-    plates.phase[rows] = Phase.UNKNOWN
+    plates.phase[rows] = UNKNOWN
     plates.flags[rows] |= int(flag)
     plates.loose_n[rows] = 0
     plates.quiet_n[rows] = 0
@@ -142,11 +141,11 @@ def advance(plates: PlateState, rows: Ints, slot_g: Floats, end_ns: Ints) -> Int
     plates.ring_g[(plates.count[rows] - 1) % RING_SLOTS, rows] = slot_g
     plates.loose_n[rows] += 1
     phase = plates.phase[rows]
-    quiet = phase == Phase.QUIET
+    quiet = phase == QUIET
     if quiet.all():
         changing = rows[_follow_quiet(plates, rows, slot_g)]
     else:
-        plates.phase[rows[phase == Phase.UNKNOWN]] = Phase.CHANGING
+        plates.phase[rows[phase == UNKNOWN]] = CHANGING
         opened = _follow_quiet(plates, rows[quiet], slot_g[quiet])
         now_open = ~quiet
         now_open[np.flatnonzero(quiet)[opened]] = True
@@ -180,7 +179,7 @@ def _follow_quiet(plates: PlateState, rows: Ints, slot_g: Floats) -> Bools:
     plates.quiet_n[rows] += 1
     if opens.any():
         opened = rows[opens]
-        plates.phase[opened] = Phase.CHANGING
+        plates.phase[opened] = CHANGING
         plates.quiet_n[opened] = 0
         plates.run_n[opened] = 0
     return opens

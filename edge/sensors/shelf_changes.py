@@ -20,11 +20,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from edge.sensors.plate_levels import (
+    CHANGING,
     FIRST_LEVEL_SLOTS,
     LEVEL_SLOTS_MAX,
+    QUIET,
     RING_SLOTS,
     RUN_SLOTS_MIN,
-    Phase,
     PlateState,
     StepFlag,
 )
@@ -123,7 +124,7 @@ def _along(shelf: Ints, at_m: Floats, shelves: int) -> Floats:
 
 def close_changes(plates: PlateState, layout: Layout, together: Floats) -> Closed | None:
     """Close every change that is over, and turn its plates quiet; None when nothing is."""
-    rows = np.flatnonzero(plates.phase == Phase.CHANGING)
+    rows = np.flatnonzero(plates.phase == CHANGING)
     has_level = plates.has_level[rows]
     if not has_level.all():
         _take_first_levels(plates, rows[~has_level])
@@ -137,11 +138,13 @@ def close_changes(plates: PlateState, layout: Layout, together: Floats) -> Close
     if not ready.any():
         return None
     change_g = plates.run_g[rows] - plates.level_g[rows]
-    sd_g = _change_sd(plates, rows)
+    run_variance, level_variance = _variances(plates, rows)
+    sd_g = np.sqrt(run_variance + level_variance)
     changed = np.abs(change_g) > np.maximum(PLATE_SIGMAS * sd_g, PLATE_FLOOR_G)
     changed |= _spill(change_g, sd_g, changed & ready, ready, linked)
     same = ready & ~changed
-    plates.level_g[rows[same]] += 0.5 * change_g[same]  # two looks at one level: their mean
+    trust = level_variance / (level_variance + run_variance)  # two looks at one level: their mean
+    plates.level_g[rows[same]] += (trust * change_g)[same]
     _turn_quiet(plates, rows[same])
     member = np.flatnonzero(ready & changed)
     if not member.size:
@@ -164,7 +167,7 @@ def _take_levels(plates: PlateState, rows: Ints) -> None:
 
 
 def _turn_quiet(plates: PlateState, rows: Ints) -> None:
-    plates.phase[rows] = Phase.QUIET
+    plates.phase[rows] = QUIET
     plates.fast_g[rows] = plates.level_g[rows]
     plates.calm_ns[rows] = plates.last_ns[rows]
     plates.loose_n[rows] = 0
@@ -214,7 +217,7 @@ def _anywhere(plate_is: Bools, linked: Bools) -> Bools:
 def _neighbour_pending(plates: PlateState, rows: Ints, layout: Layout) -> Bools:
     """A neighbour is off its level but not open yet, or its device has not reported so far."""
     pending = np.zeros(len(rows), dtype=np.bool_)
-    quiet = plates.phase == Phase.QUIET
+    quiet = plates.phase == QUIET
     restless = quiet & (plates.loose_n >= RESTLESS_SLOTS) & (plates.loose_n <= RESTLESS_SLOTS_MAX)
     for step in (-1, 1):
         beside = np.minimum(np.maximum(rows + step, 0), len(layout.shelf) - 1)
@@ -239,14 +242,12 @@ def _spill(change_g: Floats, sd_g: Floats, changed: Bools, ready: Bools, linked:
     return ready & ((left & right) | ((left | right) & large))
 
 
-def _change_sd(plates: PlateState, rows: Ints) -> Floats:
-    """One sigma of run minus level: white noise of the run, wander, and drift while it was open."""
+def _variances(plates: PlateState, rows: Ints) -> tuple[Floats, Floats]:
+    """Of the run: its white noise. Of the level: wander, and drift while the change was open."""
     noise_g, wander_g = plates.noise_g[rows], plates.wander_g[rows]
-    run_n = np.maximum(plates.run_n[rows], 1)
     age_s = np.maximum(plates.run_ns[rows] - plates.calm_ns[rows], 0) * 1e-9
-    variance = noise_g * noise_g / run_n + wander_g * wander_g + DRIFT_G_PER_SQRT_S**2 * age_s
-    sd_g: Floats = np.sqrt(variance)
-    return sd_g
+    level = wander_g * wander_g + DRIFT_G_PER_SQRT_S**2 * age_s
+    return noise_g * noise_g / np.maximum(plates.run_n[rows], 1), level
 
 
 def _close(
@@ -262,40 +263,48 @@ def _close(
     starts = np.flatnonzero(np.concatenate([[True], ~joined]))
     sizes = np.diff(np.append(starts, len(rows)))
     mass_g = np.add.reduceat(change_g, starts)
-    biggest_g = np.maximum.reduceat(np.abs(change_g), starts)
-    variance = np.add.reduceat(plates.noise_g[rows] ** 2, starts)
-    weighed_g = np.maximum(np.abs(mass_g), 1e-3)
-    wanted = variance * (HAND_SIGMAS / (HAND_UNSTEADINESS * weighed_g)) ** 2
-    wanted = np.where(mass_g > 0.0, np.maximum(wanted, LOADED_SLOTS), wanted)
-    run_n = np.minimum.reduceat(plates.run_n[rows], starts)
-    over = run_n >= np.minimum(wanted, RING_SLOTS)
+    over = _run_is_long_enough(plates, rows, starts, mass_g)
     if not over.any():
         return None
-    apart = np.add.reduceat(sd_g * sd_g, starts)
-    whole = np.add.reduceat(sd_g, starts) ** 2
+    apart, whole = np.add.reduceat(sd_g * sd_g, starts), np.add.reduceat(sd_g, starts) ** 2
     noise_sd_g = np.sqrt(apart + together[layout.bank[rows[starts]]] * (whole - apart))
-    flags = np.bitwise_or.reduceat(plates.flags[rows], starts)
     start_ns = np.minimum.reduceat(plates.calm_ns[rows] - plates.slot_ns[rows], starts)
     end_ns = np.maximum(np.maximum.reduceat(plates.run_ns[rows], starts), start_ns)
+    flags = np.bitwise_or.reduceat(plates.flags[rows], starts)
     flags |= np.where(end_ns - start_ns > LONG_NS, int(StepFlag.LONG), 0)
-    floor_g = np.where((flags & StepFlag.BUMP) != 0, BUMP_FLOOR_G, STEP_FLOOR_G)
+    floor_g = np.where((flags & int(StepFlag.BUMP)) != 0, BUMP_FLOOR_G, STEP_FLOOR_G)
     limit_g = np.maximum(STEP_SIGMAS * noise_sd_g, floor_g)
     counts = over & (np.abs(mass_g) > limit_g)
+    nothing = over & ~counts
+    biggest_g = np.maximum.reduceat(np.abs(change_g), starts)
     step_of = np.repeat(np.where(counts, np.cumsum(counts) - 1, -1), sizes)
-    reported = step_of >= 0
-    closed = Closed(
+    member = step_of >= 0
+    _take_levels(plates, rows[np.repeat(over, sizes)])
+    return Closed(
         shelf=layout.shelf[rows[starts[counts]]],
         started_at_ns=start_ns[counts],
         ended_at_ns=end_ns[counts],
         mass_g=mass_g[counts],
         mass_sd_g=np.hypot(noise_sd_g, SPAN_SD * mass_g)[counts],
         flags=flags[counts],
-        member_step=step_of[reported],
-        member_row=rows[reported],
-        member_g=change_g[reported],
-        member_sd_g=np.hypot(sd_g, SPAN_SD * change_g)[reported],
-        within_noise=int((over & ~counts).sum()),
-        net_zero=int((over & ~counts & (biggest_g > limit_g)).sum()),
+        member_step=step_of[member],
+        member_row=rows[member],
+        member_g=change_g[member],
+        member_sd_g=np.hypot(sd_g, SPAN_SD * change_g)[member],
+        within_noise=int(nothing.sum()),
+        net_zero=int((nothing & (biggest_g > limit_g)).sum()),
     )
-    _take_levels(plates, rows[np.repeat(over, sizes)])
-    return closed
+
+
+def _run_is_long_enough(plates: PlateState, rows: Ints, starts: Ints, mass_g: Floats) -> Bools:
+    """(n,) Could a hand of that mass have kept so still for so long?
+
+    Over n slots of noise s a hand's unsteadiness u m shows at HAND_SIGMAS from n = (k s / u m)^2.
+    """
+    variance = np.add.reduceat(plates.noise_g[rows] ** 2, starts)
+    unsteady_g = HAND_UNSTEADINESS * np.maximum(np.abs(mass_g), 1e-3)
+    wanted = variance * (HAND_SIGMAS / unsteady_g) ** 2
+    wanted = np.where(mass_g > 0.0, np.maximum(wanted, LOADED_SLOTS), wanted)
+    run_n = np.minimum.reduceat(plates.run_n[rows], starts)
+    enough: Bools = run_n >= np.minimum(wanted, RING_SLOTS)
+    return enough

@@ -17,9 +17,10 @@ from edge.sensors import noise
 from edge.sensors.clock_sync import Arrival, arrive
 from edge.sensors.load_cell import BatchError, calibration, check_batch
 from edge.sensors.plate_levels import (
+    QUIET,
     RING_SLOTS,
     RUN_SLOTS_MIN,
-    Phase,
+    UNKNOWN,
     PlateState,
     StepFlag,
     advance,
@@ -146,7 +147,7 @@ class WeightSensing:
     def level_g(self) -> Floats:
         """(P,) last stable mass on each plate, NaN where unknown."""
         plates = self.state.plates
-        known = plates.has_level & (plates.phase != Phase.UNKNOWN)
+        known = plates.has_level & (plates.phase != UNKNOWN)
         level_g: Floats = np.where(known, plates.level_g, np.nan)[self._layout.row]
         return level_g
 
@@ -163,10 +164,10 @@ class WeightSensing:
         for all but the longest run that may yet prove to be its new level.
         """
         plates = self.state.plates
-        levelled = plates.has_level & (plates.phase != Phase.UNKNOWN)
+        levelled = plates.has_level & (plates.phase != UNKNOWN)
         if not levelled.any():
             return self.state.now_ns
-        quiet = plates.phase == Phase.QUIET
+        quiet = plates.phase == QUIET
         back_ns = RING_SLOTS * plates.slot_ns
         open_ns = plates.last_ns - back_ns
         open_ns = np.where(
