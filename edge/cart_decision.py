@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from edge.cart_outcomes import Kind, Outcomes
+from edge.cart_put import Holdings
 from edge.cart_who import Actors
 from messages.arrays import Bools
 from messages.events import Candidate
@@ -24,6 +25,7 @@ SPLIT_MIN = 0.05  # two units may have gone to two people: ask about each unit
 NOTHING_MIN = 0.5  # above this a take is explained by nothing
 HELD_MIN = 0.1  # a put that a holder made with this probability is worth a question
 NOT_HELD_MIN = 0.3
+HANDED_OVER = 0.5  # an item put back by who never took it: how often a holder had passed it on
 CLAIM_MAX = 0.999  # no model of ours is right more often than that
 
 Part = tuple[int, int, int]  # actor, product, quantity
@@ -110,7 +112,7 @@ def take_verdict(outcomes: Outcomes, about: Circumstances) -> Verdict:
     return _by_part(t, what, 1, "takes", about)
 
 
-def put_verdict(outcomes: Outcomes, about: Circumstances) -> Verdict:
+def put_verdict(outcomes: Outcomes, held: Holdings, about: Circumstances) -> Verdict:
     """What a put means: a return of a holder, stock, a thing of somebody's own, or nothing."""
     t = tally(outcomes, about.confidence)
     shoppers = {i for i in range(about.actors.nobody) if not about.staff[i]}
@@ -121,12 +123,22 @@ def put_verdict(outcomes: Outcomes, about: Circumstances) -> Verdict:
         return _by_part(t, what, -1, "returns", about)
     if sum(t.not_held.values()) >= NOT_HELD_MIN:
         reason = "An item was put back that the shopper's cart does not have."
-        return Verdict(
-            counted="returns_not_held", doubts=(_doubt(t, t.not_held, -1, reason, about),)
-        )
+        parts = _with_givers(t.not_held, held)
+        return Verdict(counted="returns_not_held", doubts=(_doubt(t, parts, -1, reason, about),))
     if t.kinds[Kind.UNKNOWN] >= NOTHING_MIN:
         return Verdict(counted="foreign_put")
     return Verdict(counted="stocked" if t.kinds[Kind.ITEM] >= NOTHING_MIN else "nothing")
+
+
+def _with_givers(parts: dict[Part, float], held: Holdings) -> dict[Part, float]:
+    """Who holds such an item may have given it to the one who put it back: ask about it too."""
+    result = dict(parts)
+    for (_, product, quantity), probability in parts.items():
+        givers = held.actor[(held.product == product) & (held.sure > 0)].tolist()
+        for giver in givers:
+            more = probability * HANDED_OVER / len(givers)
+            result[giver, product, quantity] = result.get((giver, product, quantity), 0.0) + more
+    return result
 
 
 def _tally_items(

@@ -96,7 +96,7 @@ def pair_log_likelihood(
     Args:
         plate_mass_g, plate_sd_g: (c,).
         stands, stands_too: (n, c) where each of the two stands, weights over plates.
-        part: (n,) share of the first one in the total mass.
+        part: (n,) or (1,) share of the first one in the total mass.
     """
     share, tolerance = middle_spill(len(plate_mass_g))
     total = plate_mass_g.sum()

@@ -142,7 +142,7 @@ def pair_mass(step: StepView, planogram: Planogram, i: Ints, j: Ints, q1: Ints, 
 def place(step: StepView, centre: Floats, stands: Floats) -> Floats:
     """(n, 2) place of one unit, and of several: in one heap or on two of the source's plates."""
     one = log_sum(log_weight(stands) + centre, axis=1)
-    half = np.full(len(stands), 0.5)
+    half = np.array([0.5])
     two = pair_log_likelihood(step.plate_mass_g, step.plate_sd_g, stands, stands, half)
     several = np.logaddexp(one, two) - np.log(2.0)
     return np.stack([one, several], axis=1)

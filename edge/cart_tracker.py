@@ -60,7 +60,7 @@ GAP_MARGIN_NS = 2_000_000_000  # around a step after a gap: its bounds are only 
 GAP_CONFIDENCE = 0.9  # other things may have happened while the sensors were off
 CLIPPED_CONFIDENCE = 0.9  # a plate that could not be read may have hidden part of it
 HELD_STEPS_MAX = 512  # some thirty shelves knocked at once; beyond, the oldest is judged at once
-REVIEWS_MAX = 1024  # open questions; beyond, the oldest that no cart waits for is dropped
+REVIEWS_MAX = 1024  # open questions: a shelf that rattles all day; beyond, the oldest ends
 DOUBT_ALL = 0.5  # after a failure: nobody knows whether an item is still held
 EVIDENCE = "evidence"  # ``ReviewResolved.by`` when later steps decided
 
@@ -133,7 +133,7 @@ class CartTracker:
             else:
                 events += made
         self.state.held = waiting
-        return [*events, *self._dropped_orphans(now_ns)]
+        return [*events, *self._overdue(now_ns)]
 
     def pending(self, visit: VisitId) -> bool:
         """True while a held step may still be this visit's."""
@@ -214,7 +214,7 @@ class CartTracker:
         mine = holdings(actors.visits, self.carts, self.reviews, self.config.product_index)
         outcomes = explain_put(view, self._planogram, mine, actors, stock)
         back = self._came_back(held, outcomes, mine, about)
-        verdict = put_verdict(outcomes, about)
+        verdict = put_verdict(outcomes, mine, about)
         young = now_ns - held.held_at_ns < PUT_WAIT_NS and not final
         if young and back is None and not verdict.sure and verdict.counted != "nothing":
             return None
@@ -361,16 +361,19 @@ class CartTracker:
         self.state.carts = {v: cart.after(event) for v, cart in self.carts.items()}
         return event
 
-    def _dropped_orphans(self, now_ns: int) -> list[Event]:
-        """Questions that no open cart waits for end at the same deadline as the others."""
+    def _overdue(self, now_ns: int) -> list[Event]:
+        """Questions that no open cart waits for end at the same deadline as the others.
+
+        Beyond the bound the oldest ends undecided as well: its units stay shown, uncharged.
+        """
         limit_ns = round(self.config.decision.review_deadline_s * 1e9)
-        orphans = [r for r in self.reviews.values() if not self._waited_for(r)]
         over = len(self.reviews) - REVIEWS_MAX
-        return [
-            self._resolve(_undecided(review, now_ns))
-            for i, review in enumerate(orphans)
-            if i < over or now_ns - review.at_ns >= limit_ns
+        ended = [
+            review
+            for i, review in enumerate(self.reviews.values())
+            if i < over or (now_ns - review.at_ns >= limit_ns and not self._waited_for(review))
         ]
+        return [self._resolve(_undecided(review, now_ns)) for review in ended]
 
     def _waited_for(self, review: ReviewRequested, besides: VisitId | None = None) -> bool:
         return any(v in self.carts and v != besides for v in review.visits)

@@ -298,6 +298,18 @@ def test_an_item_that_no_cart_has_is_asked_about(story: Story) -> None:
     assert asked.reason == "An item was put back that the shopper's cart does not have."
 
 
+def test_an_item_passed_on_and_put_back_by_the_other_is_not_left_charged(story: Story) -> None:
+    a, b = story.enter("v1"), story.enter("v2")
+    story.stand(a, 0, 5)
+    story.move(0, {5: -1000.0})
+    story.leave_shelf(a)
+    story.stand(b, 0, 5)
+    asked = only(story.move(0, {5: 1000.0}), ReviewRequested)
+    assert isinstance(asked, ReviewRequested)
+    assert set(asked.visits) == {a, b}
+    assert not charged(story, a)
+
+
 def test_staff_fill_a_shelf_without_any_event(story: Story) -> None:
     staff = story.enter("v1", VisitKind.STAFF)
     story.stand(staff, 0, 5)
@@ -450,6 +462,18 @@ def test_a_question_that_no_cart_waits_for_ends_at_the_deadline(story: Story) ->
     assert isinstance(event, ReviewResolved)
     assert event.by == "deadline"
     assert story.tracker.reviews == {}
+
+
+def test_a_rattling_shelf_cannot_fill_the_memory(
+    story: Story, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge.cart_tracker.REVIEWS_MAX", 3)
+    a = story.enter("v1")
+    story.stand(a, 0, 5)
+    for _ in range(6):
+        story.move(0, {5: -1480.0})
+    assert len(story.tracker.reviews) == 3
+    assert not charged(story, a)
 
 
 def test_after_a_failure_no_open_cart_is_charged(story: Story) -> None:
