@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import sys
 import time
 import uuid
@@ -54,7 +55,13 @@ def serve(*, data: Path, host: str = "127.0.0.1", port: int = 0, ready: Path | N
             signing=keys.signing_keys(data),
             clock_s=unix_s,
         )
-    except (web.DataInUseError, keys.SecretFileError, SigningKeyError, OSError) as error:
+    except (
+        web.DataInUseError,
+        keys.SecretFileError,
+        SigningKeyError,
+        OSError,
+        sqlite3.Error,
+    ) as error:
         print(f"walkout broker: {error}", file=sys.stderr)
         return 1
     try:

@@ -260,7 +260,11 @@ def run(app: FastAPI, *, host: str, port: int, ready: Path | None) -> int:
 
     ``port`` 0 takes a free one; its number goes to ``ready`` once connections are accepted.
     """
-    listener = _listener(host, port)
+    try:
+        listening = listener(host, port)
+    except OSError as error:
+        print(f"cannot listen on {host} port {port}: {error}", file=sys.stderr)
+        return 1
     config = uvicorn.Config(
         app,
         log_level="warning",
@@ -270,15 +274,15 @@ def run(app: FastAPI, *, host: str, port: int, ready: Path | None) -> int:
         timeout_graceful_shutdown=SHUTDOWN_S,
         lifespan="off",
     )
-    server = _Server(config, lambda: _announce(listener, ready))
+    server = _Server(config, lambda: _announce(listening, ready))
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, server.end)  # also when uvicorn raises it again at its end
-    server.run(sockets=[listener])
+    server.run(sockets=[listening])
     notify("STOPPING=1")
     return 0 if server.started else 1
 
 
-def _listener(host: str, port: int) -> socket.socket:
+def listener(host: str, port: int) -> socket.socket:
     """A listening socket, made as TCP by number: asyncio sets TCP_NODELAY on such alone.
 
     Without it each answer waits 40 ms for the client's delayed acknowledgement.
@@ -286,11 +290,11 @@ def _listener(host: str, port: int) -> socket.socket:
     family, kind, _, _, address = socket.getaddrinfo(
         host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
     )[0]
-    listener = socket.socket(family, kind, socket.IPPROTO_TCP)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listener.bind(address)
-    listener.listen(LISTEN_BACKLOG)
-    return listener
+    made = socket.socket(family, kind, socket.IPPROTO_TCP)
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    made.bind(address)
+    made.listen(LISTEN_BACKLOG)
+    return made
 
 
 def notify(state: str) -> None:
@@ -321,8 +325,8 @@ class _Server(uvicorn.Server):
         self.should_exit = True
 
 
-def _announce(listener: socket.socket, ready: Path | None) -> None:
-    port = listener.getsockname()[1]
+def _announce(listening: socket.socket, ready: Path | None) -> None:
+    port = listening.getsockname()[1]
     if ready is not None:  # atomically: a reader sees the whole number or no file
         part = ready.with_name(f"{ready.name}.part")
         part.write_text(f"{port}\n")

@@ -8,6 +8,7 @@ three made at first start.
 from __future__ import annotations
 
 import os
+import sqlite3
 import sys
 import time
 from pathlib import Path
@@ -65,6 +66,7 @@ def serve(
         CatalogueError,
         FaultsError,
         OSError,
+        sqlite3.Error,
     ) as error:
         print(f"walkout retailer: {error}", file=sys.stderr)
         return 1

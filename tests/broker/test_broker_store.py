@@ -196,6 +196,14 @@ def test_expired_hold_frees_its_amount_and_cannot_be_captured(db: sqlite3.Connec
         store.capture_hold(db, "hold-v1", capture_of("c1", 1), later_s)
 
 
+def test_clock_that_is_set_back_revives_no_expired_hold(db: sqlite3.Connection) -> None:
+    store.place_hold(db, hold_of("v1", "anna", LIMIT_MINOR), 0)
+    store.place_hold(db, hold_of("v2", "anna", LIMIT_MINOR), HOLD_VALIDITY_S)
+    assert store.hold(db, "hold-v1", 0).status == "expired"
+    account = store.account(db, "anna", 0)
+    assert account.held_minor + account.owed_minor <= LIMIT_MINOR
+
+
 def test_journal_that_lost_its_postings_shows_in_the_books(db: sqlite3.Connection) -> None:
     db.execute("INSERT INTO journal (kind, reference, at_s) VALUES ('capture', 'lost', 0)")
     db.execute("INSERT INTO journal (kind, reference, at_s) VALUES ('capture', 'half', 0)")
