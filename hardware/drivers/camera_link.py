@@ -56,14 +56,14 @@ class CameraLink:
         self._heard_at_ns: dict[CameraId, int] = {}
         self._source: dict[CameraId, _Connection] = {}
         self._connections: set[_Connection] = set()
+        self._started_at_ns = 0
 
     async def run(self) -> None:
         """Until cancelled; closes every connection and removes the socket."""
         server = await asyncio.get_running_loop().create_unix_server(
             lambda: _Connection(self), sock=_private_socket(self._path)
         )
-        for health in self.health.values():
-            health.set(DeviceState.UNPLUGGED, "no camera node has sent yet")
+        self._started_at_ns = self._sink.now_ns()
         try:
             async with server:
                 await self._watch()
@@ -142,8 +142,12 @@ class CameraLink:
             await asyncio.sleep(WATCH_EVERY_S)
             now_ns = self._sink.now_ns()
             for camera, health in self.health.items():
-                silent_ns = now_ns - self._heard_at_ns.get(camera, now_ns)
-                if camera in self._source and silent_ns > STALE_AFTER_S * 1e9:
+                silent_ns = now_ns - self._heard_at_ns.get(camera, self._started_at_ns)
+                if silent_ns <= STALE_AFTER_S * 1e9:
+                    continue
+                if camera not in self._heard_at_ns:
+                    health.set(DeviceState.UNPLUGGED, "no camera node has sent yet")
+                elif camera in self._source:
                     health.set(
                         DeviceState.SILENT,
                         f"nothing from the camera for {STALE_AFTER_S:.0f} s: "

@@ -155,6 +155,17 @@ def test_a_node_that_goes_is_unplugged_and_comes_back(tmp_path):
     asyncio.run(story())
 
 
+def test_a_camera_that_never_sent_is_unplugged_after_the_time_it_may_take(tmp_path):
+    async def story():
+        async with linked(tmp_path) as (inbox, link, _):
+            await asyncio.sleep(0.3)
+            assert inbox.of(DeviceHealth) == []
+            inbox.pushed_ns += 4_000_000_000
+            await until(lambda: link.health["cam-1"].state is DeviceState.UNPLUGGED)
+
+    asyncio.run(story())
+
+
 def test_a_camera_that_sends_nothing_more_is_silent(tmp_path):
     async def story():
         async with linked(tmp_path) as (inbox, link, node):
