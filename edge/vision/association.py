@@ -1,0 +1,175 @@
+"""Which detection belongs to which track, for all cameras of an instant.
+
+Pairs within the cutoff are found by a sweep over x. Most tracks and detections have one partner;
+those are taken at once, and only the rest goes through optimal assignment, camera by camera (one
+camera shows a person once). Unexplained detections are clustered into newborn tracks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+
+from edge.vision.detections import FloorDetections
+from edge.vision.ground_filter import XX, XY, YY
+from messages.arrays import Bools, Floats, Ints
+
+CUTOFF2 = 11.8  # squared normalized distance: 99.7 % of true pairs (chi-square, 2 degrees)
+MISS_COST = CUTOFF2 + 3.0  # dearer than any pair: a detection in reach is explained if it can be
+REACH_MAX_M = 1.5  # a track that vague is hidden anyway; bounds the sweep
+TENTATIVE_COST = 3.0  # a confirmed person explains a box before a newborn does
+TOGETHER_MAX = 80  # ambiguous pairs of all cameras solved in one matrix; more: one per camera
+START_RADIUS_M = 0.7  # detections of one newborn in several cameras, calibration residual included
+OWN_SPACE_M = 0.5  # a stray box this near to a person is theirs, unless its camera saw them besides
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Pairs:
+    """Track-detection pairs inside the cutoff: indices, innovation (2, k), distance and cost."""
+
+    track: Ints
+    detection: Ints
+    innovation: Floats
+    distance2: Floats
+    cost: Floats
+
+
+def pairs_in_reach(
+    mean: Floats, covariance: Floats, open_: Bools, tentative: Bools, seen: FloorDetections
+) -> Pairs:
+    """Every plausible pair of the tracks where ``open_`` with this instant's detections."""
+    R = seen.covariance
+    x = mean[0]
+    wide = max(float(np.maximum(R[0], R[2]).max()), 0.0)
+    radius = np.sqrt(CUTOFF2 * (np.maximum(covariance[XX], covariance[YY]) + wide))
+    radius = np.where(open_, np.minimum(radius, REACH_MAX_M), -1.0)
+    radius += np.where(open_, 2.0 * float(seen.age_s.max()), 0.0)  # nobody runs faster than 2 m/s
+    order = np.argsort(seen.position[0], kind="stable")
+    t, d = sweep(seen.position[0][order], x - radius, x + radius)
+    d = order[d]
+    age = seen.age_s[d]
+    dx = seen.position[0][d] - x[t] + age * mean[2, t]
+    dy = seen.position[1][d] - mean[1, t] + age * mean[3, t]
+    s0 = covariance[XX, t] + R[0, d]
+    s1 = covariance[XY, t] + R[1, d]
+    s2 = covariance[YY, t] + R[2, d]
+    det = s0 * s2 - s1 * s1
+    distance2 = (s2 * dx * dx - 2 * s1 * dx * dy + s0 * dy * dy) / det
+    k = np.flatnonzero(distance2 < CUTOFF2)
+    t, d = t[k], d[k]
+    cost = distance2[k] + np.log(det[k]) + TENTATIVE_COST * tentative[t]
+    innovation = np.empty((2, len(k)))
+    innovation[0], innovation[1] = dx[k], dy[k]
+    return Pairs(t, d, innovation, distance2[k], cost)
+
+
+def sweep(sorted_x: Floats, low: Floats, high: Floats) -> tuple[Ints, Ints]:
+    """Pairs (row, place) with low[row] <= sorted_x[place] <= high[row]."""
+    first = np.searchsorted(sorted_x, low)
+    count = np.maximum(np.searchsorted(sorted_x, high, side="right") - first, 0)
+    row = np.repeat(np.arange(len(low)), count)
+    skip = first - (np.cumsum(count) - count)
+    return row, np.arange(len(row)) + skip[row]
+
+
+def assign(pairs: Pairs, camera: Ints, n: int) -> Bools:
+    """(k,) True for the pairs taken: each detection once, each track once a camera.
+
+    Args:
+        camera: (m,) of each detection. n: number of tracks.
+    """
+    if not len(pairs.track):
+        return np.zeros(0, np.bool_)
+    alone: Bools
+    view = camera[pairs.detection] * n + pairs.track  # a track as one camera sees it
+    alone = np.bincount(view)[view] == 1
+    alone &= np.bincount(pairs.detection)[pairs.detection] == 1
+    if alone.all():
+        return alone
+    rest = np.flatnonzero(~alone)
+    if len(rest) <= TOGETHER_MAX:  # cameras share no row and no column: one problem is as good
+        alone[rest[_best(view[rest], pairs.detection[rest], pairs.cost[rest])]] = True
+        return alone
+    of = camera[pairs.detection[rest]]
+    for c in np.unique(of):
+        k = rest[of == c]
+        alone[k[_best(pairs.track[k], pairs.detection[k], pairs.cost[k])]] = True
+    return alone
+
+
+def _best(row: Ints, column: Ints, cost: Floats) -> Ints:
+    """Places of the pairs of the cheapest assignment."""
+    i, j = _ranks(row), _ranks(column)
+    C = np.full((int(i.max()) + 1, int(j.max()) + 1), MISS_COST)
+    place = np.full(C.shape, -1)
+    C[i, j], place[i, j] = cost, np.arange(len(row))
+    taken = place[linear_sum_assignment(C)]
+    return np.asarray(taken[taken >= 0])
+
+
+def _ranks(index: Ints) -> Ints:
+    """Each small non-negative integer's rank among the distinct ones."""
+    return np.asarray(np.cumsum(np.bincount(index) > 0)[index] - 1)
+
+
+def unexplained(
+    pairs: Pairs, taken: Bools, seen: FloorDetections, confirmed: Bools, n: int
+) -> Ints:
+    """Detections that may start a track.
+
+    Left out: assigned ones, and strays next to a confirmed person whom their camera did not see
+    otherwise. A camera with two boxes at one person shows two people.
+    """
+    free = seen.may_start.copy()
+    free[pairs.detection[taken]] = False
+    if not free.any():
+        return np.zeros(0, np.int64)
+    hit = np.zeros((int(seen.camera.max()) + 1, n), np.bool_)
+    hit[seen.camera[pairs.detection[taken]], pairs.track[taken]] = True
+    near = confirmed[pairs.track] & ((pairs.innovation**2).sum(axis=0) < OWN_SPACE_M**2)
+    near &= ~hit[seen.camera[pairs.detection], pairs.track]
+    free[pairs.detection[near]] = False
+    return np.flatnonzero(free)
+
+
+def newborns(seen: FloorDetections, free: Ints) -> tuple[Floats, Floats]:
+    """Clusters of the free detections, one detection a camera: (2, k) and (3, k) covariance."""
+    centre, information = np.zeros((2, 0)), np.zeros((3, 0))
+    camera = seen.camera[free]
+    for c in np.unique(camera):
+        d = free[camera == c]
+        z, R = seen.position[:, d], seen.covariance[:, d]
+        det = R[0] * R[2] - R[1] ** 2
+        info = np.stack((R[2] / det, -R[1] / det, R[0] / det))
+        i, j = _mutual_nearest(z, centre)
+        if len(i):
+            centre[:, j], information[:, j] = _joined(
+                z[:, i], info[:, i], centre[:, j], information[:, j]
+            )
+        new = np.ones(len(d), np.bool_)
+        new[i] = False
+        centre = np.concatenate((centre, z[:, new]), axis=1)
+        information = np.concatenate((information, info[:, new]), axis=1)
+    det = information[0] * information[2] - information[1] ** 2
+    return centre, np.stack((information[2] / det, -information[1] / det, information[0] / det))
+
+
+def _mutual_nearest(z: Floats, centre: Floats) -> tuple[Ints, Ints]:
+    if not z.shape[1] or not centre.shape[1]:
+        return np.zeros(0, np.int64), np.zeros(0, np.int64)
+    distance = np.hypot(z[0][:, None] - centre[0], z[1][:, None] - centre[1])
+    j = distance.argmin(axis=1)
+    i = np.arange(len(j))
+    ok = (distance.argmin(axis=0)[j] == i) & (distance[i, j] < START_RADIUS_M)
+    return i[ok], j[ok]
+
+
+def _joined(a: Floats, A: Floats, b: Floats, B: Floats) -> tuple[Floats, Floats]:
+    """Information-weighted mean of points a and b (2, k) with information A and B (3, k)."""
+    S = A + B
+    g0 = A[0] * a[0] + A[1] * a[1] + B[0] * b[0] + B[1] * b[1]
+    g1 = A[1] * a[0] + A[2] * a[1] + B[1] * b[0] + B[2] * b[1]
+    det = S[0] * S[2] - S[1] ** 2
+    return np.stack(((S[2] * g0 - S[1] * g1) / det, (S[0] * g1 - S[1] * g0) / det)), S

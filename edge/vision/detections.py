@@ -1,0 +1,202 @@
+"""Packets of person detections to one batch of floor points per instant.
+
+Cameras are not synchronous: packets within ``INSTANT_NS`` make one instant, at the newest capture
+among them; each detection keeps its age so that the filter compares it with where the track was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from edge.vision.camera_model import CameraModel, floor_points_with_spread, rays, undistorted
+from messages.arrays import Bools, Floats, Ints
+from messages.observations import PersonDetections
+
+INSTANT_NS = 40_000_000  # less than a period at 15 Hz, more than the jitter of a triggered set
+FUTURE_MAX_NS = 200_000_000  # a capture later than now by more than this is a broken clock
+SCORE_MIN = 0.1  # detectors' own floor; below it boxes are noise
+SCORE_START_MIN = 0.3  # a weak box may follow a person but not make one
+POSITION_SD_M = 0.15  # floor points of a sender that works on the floor already (imports)
+START_SD_MAX_M = 0.8  # a foot point vaguer than this says that somebody is there, not where
+AGE_SPEED_SD_M_S = 0.6  # how wrong a track's own velocity is, for detections older than the instant
+DETECTIONS_MAX = 1024  # of one packet; more is a broken detector
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FloorDetections:
+    """Detections of one instant on the floor, m of them, camera after camera.
+
+    ``camera`` (m,): which packet of the instant. ``position`` (2, m) metres; ``covariance``
+    (3, m) xx, xy, yy; ``age_s`` (m,) seconds before the instant; ``may_start`` (m,) good enough
+    to start a track. ``wrist_rays``: (m, 2, 3) directions, NaN unseen, with ``origin`` (m, 3).
+    """
+
+    at_ns: int
+    camera: Ints
+    position: Floats
+    covariance: Floats
+    age_s: Floats
+    may_start: Bools
+    wrist_rays: Floats | None = None
+    origin: Floats | None = None
+
+
+def instants(
+    packets: Sequence[PersonDetections],
+    cameras: Mapping[str, CameraModel],
+    oldest_ns: int,
+    newest_ns: int,
+    camera_last_ns: dict[str, int],
+    counters: dict[str, int],
+) -> list[list[PersonDetections]]:
+    """Usable packets, in capture order, grouped into instants.
+
+    Packets captured before ``oldest_ns`` or after ``newest_ns``, repeated or overtaken ones of a
+    camera, malformed ones and those of dark or frozen images are left out and counted.
+    """
+    groups: list[list[PersonDetections]] = []
+    for packet in sorted(packets, key=lambda p: (p.captured_at_ns, p.camera, p.sequence)):
+        fault = _fault(packet, cameras, oldest_ns, newest_ns, camera_last_ns)
+        if fault:
+            counters[fault] = counters.get(fault, 0) + 1
+            continue
+        camera_last_ns[packet.camera] = packet.captured_at_ns
+        if groups and _same_instant(groups[-1], packet):
+            groups[-1].append(packet)
+        else:
+            groups.append([packet])
+    return groups
+
+
+def _fault(
+    packet: PersonDetections,
+    cameras: Mapping[str, CameraModel],
+    oldest_ns: int,
+    newest_ns: int,
+    camera_last_ns: Mapping[str, int],
+) -> str:
+    """Why a packet is of no use, as the name of its counter; empty when it is."""
+    if packet.captured_at_ns > newest_ns:
+        return "future"
+    if packet.captured_at_ns <= camera_last_ns.get(packet.camera, -1):
+        return "repeated"
+    if packet.captured_at_ns < oldest_ns:
+        return "late"
+    if packet.image_state != "ok":
+        return "unusable_image"
+    if packet.positions_store_m is None and packet.camera not in cameras:
+        return "unknown_camera"
+    return "" if _well_formed(packet) else "malformed"
+
+
+def _well_formed(packet: PersonDetections) -> bool:
+    n = len(packet.scores)
+    if n > DETECTIONS_MAX or packet.scores.shape != (n,):
+        return False
+    if packet.positions_store_m is not None:
+        return packet.positions_store_m.shape == (n, 2)
+    if packet.wrists_px is not None and packet.wrists_px.shape != (n, 2, 2):
+        return False
+    return packet.boxes_px.shape == (n, 4) and packet.feet_px.shape == (n, 2)
+
+
+def _same_instant(group: list[PersonDetections], packet: PersonDetections) -> bool:
+    near = packet.captured_at_ns - group[0].captured_at_ns <= INSTANT_NS
+    return near and all(other.camera != packet.camera for other in group)
+
+
+def on_floor(
+    group: Sequence[PersonDetections], cameras: Mapping[str, CameraModel], at_ns: int
+) -> FloorDetections:
+    """One instant's packets as floor points, with their age at ``at_ns``.
+
+    Boxes with NaN or off the floor are left out.
+    """
+    pixel = [k for k, packet in enumerate(group) if packet.positions_store_m is None]
+    floor = [k for k, packet in enumerate(group) if packet.positions_store_m is not None]
+    order = pixel + floor
+    count = [len(group[k].scores) for k in order]
+    scores = np.concatenate([group[k].scores for k in order])
+    position, covariance, ok, cut = _floor([group[k] for k in pixel], cameras)
+    if floor:
+        position, covariance, ok, cut = _with_positions(
+            [group[k] for k in floor], position, covariance, ok, cut
+        )
+    ages = [(at_ns - group[k].captured_at_ns) * 1e-9 for k in order]
+    age_s = np.repeat(np.array(ages), count)
+    camera = np.repeat(np.array(order, dtype=np.int64), count)
+    covariance[[0, 2]] += (AGE_SPEED_SD_M_S * age_s) ** 2
+    ok &= scores >= SCORE_MIN
+    may_start = (scores >= SCORE_START_MIN) & ~cut
+    may_start &= covariance[0] + covariance[2] < 2 * START_SD_MAX_M**2
+    wrist_rays, origin = _wrists([group[k] for k in pixel], len(scores), cameras)
+    if ok.all():
+        return FloorDetections(
+            at_ns, camera, position.T.copy(), covariance, age_s, may_start, wrist_rays, origin
+        )
+    return FloorDetections(
+        at_ns,
+        camera[ok],
+        np.ascontiguousarray(position[ok].T),
+        covariance[:, ok],
+        age_s[ok],
+        may_start[ok],
+        None if wrist_rays is None else wrist_rays[ok],
+        None if origin is None else origin[ok],
+    )
+
+
+def _floor(
+    packets: Sequence[PersonDetections], cameras: Mapping[str, CameraModel]
+) -> tuple[Floats, Floats, Bools, Bools]:
+    if not packets:
+        nothing = np.zeros(0, np.bool_)
+        return np.zeros((0, 2)), np.zeros((3, 0)), nothing, nothing
+    boxes = np.concatenate([packet.boxes_px for packet in packets]).astype(np.float64)
+    feet = np.concatenate([packet.feet_px for packet in packets]).astype(np.float64)
+    models = [cameras[packet.camera] for packet in packets]
+    count = [len(packet.scores) for packet in packets]
+    return floor_points_with_spread(boxes, feet, models, count)
+
+
+def _with_positions(
+    packets: Sequence[PersonDetections],
+    position: Floats,
+    covariance: Floats,
+    ok: Bools,
+    cut: Bools,
+) -> tuple[Floats, Floats, Bools, Bools]:
+    """Append the floor points of senders that work in the store frame."""
+    given = [p.positions_store_m for p in packets if p.positions_store_m is not None]
+    points = np.concatenate(given).astype(np.float64)
+    R = np.zeros((3, len(points)))
+    R[[0, 2]] = POSITION_SD_M**2
+    return (
+        np.concatenate((position, points)),
+        np.concatenate((covariance, R), axis=1),
+        np.concatenate((ok, np.isfinite(points).all(axis=1))),
+        np.concatenate((cut, np.zeros(len(points), np.bool_))),
+    )
+
+
+def _wrists(
+    packets: Sequence[PersonDetections], m: int, cameras: Mapping[str, CameraModel]
+) -> tuple[Floats | None, Floats | None]:
+    """Rays through seen wrists, (m, 2, 3), with their origins (m, 3); None where nobody's are."""
+    if all(packet.wrists_px is None for packet in packets):
+        return None, None
+    directions, origin = np.full((m, 2, 3), np.nan), np.zeros((m, 3))
+    at = 0
+    for packet in packets:
+        n, model = len(packet.scores), cameras[packet.camera]
+        origin[at : at + n] = model.store_from_camera[:3, 3]
+        if packet.wrists_px is not None:
+            points = packet.wrists_px.reshape(-1, 2).astype(np.float64)
+            bundle = rays(undistorted(points, model), model)
+            bundle /= np.sqrt((bundle * bundle).sum(axis=1, keepdims=True))
+            directions[at : at + n] = bundle.reshape(n, 2, 3)
+        at += n
+    return directions, origin

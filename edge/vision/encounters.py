@@ -1,0 +1,194 @@
+"""Encounters: two people so close that their tracks may have been exchanged.
+
+While two tracks are nearer than the cameras can tell apart, detections may go to the wrong one. An
+encounter remembers both states when it began. Once they are apart again (or one of them is hidden)
+the two stories, straight and exchanged, are compared: how well does the motion from the start
+explain where each of them is now, and how near did they come? The identities of the two tracks are
+then mixed with the probability of the exchange, so an even chance says so and an exchange that
+plainly happened is undone. The same probability shows in every answer while the encounter is open.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from edge.vision.association import sweep
+from edge.vision.ground_filter import SPEED_TAU_S, SPEED_VAR, XX, XY, YY, full
+from edge.vision.tracks import Encounters, People, Phase
+from messages.arrays import Bools, Floats, Ints
+
+NEAR_M = 1.0  # pairs looked at; two coasting tracks blur at 0.7 m
+CLOSE2 = 5.0  # squared normalized distance below which boxes may be mistaken (0.32 m seen well)
+APART2 = 10.0  # and above which they are told apart again
+SIGHT_SD_M = 0.12  # of one instant's detections of one person
+SETTLE_NS = 400_000_000  # the filter's memory of a position: 5 images at 15 Hz, and a margin
+EVEN2 = 0.5  # nearer than this the boxes tell nothing; an exchange is as likely as none
+FADE2 = 1.0  # and beyond it, log odds lost per unit: crowds of tests/edge/vision, with a margin
+TEMPER = 0.6  # people turn and stop more than the motion law says: evidence of motion, discounted
+ENCOUNTERS_MAX = 512
+
+
+def near_pairs(mean: Floats, among: Bools) -> tuple[Ints, Ints]:
+    """Rows i, j of the pairs nearer than ``NEAR_M``, both in ``among``, each pair once."""
+    rows = np.flatnonzero(among)
+    if len(rows) < 2:
+        nothing = np.zeros(0, np.int64)
+        return nothing, nothing
+    rows = rows[np.argsort(mean[0, rows], kind="stable")]
+    x = mean[0, rows]
+    a, b = sweep(x, x, x + NEAR_M)
+    ok = a < b
+    i, j = rows[a[ok]], rows[b[ok]]
+    ok = np.abs(mean[1, i] - mean[1, j]) < NEAR_M
+    return i[ok], j[ok]
+
+
+def closeness(people: People, i: Ints, j: Ints) -> Floats:
+    """Squared distance of each pair over the spread of one sighting and of the tracks."""
+    dx, dy = people.mean[:2, i] - people.mean[:2, j]
+    P = people.covariance[[[XX], [XY], [YY]], i] + people.covariance[[[XX], [XY], [YY]], j]
+    s0, s1, s2 = P[0] / 2 + SIGHT_SD_M**2, P[1] / 2, P[2] / 2 + SIGHT_SD_M**2
+    return np.asarray((s2 * dx * dx - 2 * s1 * dx * dy + s0 * dy * dy) / (s0 * s2 - s1 * s1))
+
+
+def rows_of(people: People, track: Ints) -> Ints:
+    """Row of each track id, -1 where there is none; any shape."""
+    if not len(people):
+        return np.full(track.shape, -1)
+    order = np.argsort(people.track_id, kind="stable")
+    sorted_id = people.track_id[order]
+    place = np.minimum(np.searchsorted(sorted_id, track), len(order) - 1)
+    return np.where(sorted_id[place] == track, order[place], -1)
+
+
+def observe(
+    encounters: Encounters, people: People, live: Bools, i: Ints, j: Ints, at_ns: int
+) -> None:
+    """Before the update of an instant: follow open encounters, settle finished ones, open new.
+
+    Args:
+        live: (n,) seen lately. i, j: rows of near pairs.
+    """
+    if len(encounters):
+        _follow(encounters, people, live, at_ns)
+    if len(i):
+        _open(encounters, people, live, i, j, at_ns)
+
+
+def _follow(encounters: Encounters, people: People, live: Bools, at_ns: int) -> None:
+    rows = rows_of(people, encounters.track)
+    there = np.asarray((rows >= 0).all(axis=1))
+    encounters.keep(there)
+    rows = rows[there]
+    d2 = closeness(people, rows[:, 0], rows[:, 1])
+    both = live[rows].all(axis=1)
+    encounters.closest = np.where(both, np.minimum(encounters.closest, d2), encounters.closest)
+    first = (d2 > APART2) & (encounters.resolved_ns < 0)
+    encounters.resolved_ns = np.where(first, at_ns, encounters.resolved_ns)
+    encounters.resolved_ns = np.where(d2 < CLOSE2, -1, encounters.resolved_ns)
+    settled = (encounters.resolved_ns >= 0) & (at_ns - encounters.resolved_ns >= SETTLE_NS)
+    settle(encounters, people, live, settled | ~both, at_ns)
+
+
+def _open(
+    encounters: Encounters, people: People, live: Bools, i: Ints, j: Ints, at_ns: int
+) -> None:
+    known = live & ((people.phase == Phase.KNOWN) | (people.phase == Phase.PENDING))
+    ok = known[i] & known[j]
+    i, j = i[ok], j[ok]
+    if not len(i):
+        return
+    d2 = closeness(people, i, j)
+    ok = d2 < CLOSE2
+    if not ok.any():
+        return
+    pair = np.sort(np.stack((people.track_id[i[ok]], people.track_id[j[ok]]), axis=1), axis=1)
+    ok[ok] = ~np.isin(_key(pair), _key(np.sort(encounters.track, axis=1)))
+    room = max(ENCOUNTERS_MAX - len(encounters), 0)
+    chosen = np.flatnonzero(ok)[:room]
+    if len(chosen):
+        _append(encounters, people, i[chosen], j[chosen], d2[chosen], at_ns)
+
+
+def _append(
+    encounters: Encounters, people: People, i: Ints, j: Ints, d2: Floats, at_ns: int
+) -> None:
+    swap = people.track_id[i] > people.track_id[j]
+    rows = np.stack((np.where(swap, j, i), np.where(swap, i, j)), axis=1)
+    now = np.full(len(rows), at_ns, np.int64)
+    mean, covariance = people.mean.T[rows], people.covariance.T[rows]
+    encounters.track = np.concatenate((encounters.track, people.track_id[rows]))
+    encounters.start_ns = np.concatenate((encounters.start_ns, now))
+    encounters.start_mean = np.concatenate((encounters.start_mean, mean))
+    encounters.start_covariance = np.concatenate((encounters.start_covariance, covariance))
+    encounters.closest = np.concatenate((encounters.closest, d2))
+    encounters.resolved_ns = np.concatenate((encounters.resolved_ns, np.full(len(rows), -1)))
+
+
+def _key(track: Ints) -> Ints:
+    return np.asarray((track[:, 0] << 32) + track[:, 1])
+
+
+def settle(encounters: Encounters, people: People, live: Bools, which: Bools, at_ns: int) -> None:
+    """Close the chosen encounters: mix the identities of each pair for good."""
+    if which.any():
+        people.identity = mixed(encounters, people, live, which, at_ns)
+        encounters.keep(~which)
+
+
+def mixed(encounters: Encounters, people: People, live: Bools, which: Bools, at_ns: int) -> Floats:
+    """(n, v + 1) identities if the chosen encounters ended now, oldest first."""
+    identity = people.identity.copy()
+    rows = rows_of(people, encounters.track[which])
+    p = exchange_probability(encounters, people, rows, live, which, at_ns)
+    for (a, b), chance in zip(rows, p, strict=True):
+        if a >= 0 and b >= 0:
+            blend = chance * (identity[b] - identity[a])
+            identity[a] += blend
+            identity[b] -= blend
+    return identity
+
+
+def exchange_probability(
+    encounters: Encounters, people: People, rows: Ints, live: Bools, which: Bools, at_ns: int
+) -> Floats:
+    """(e,) probability that the two tracks of each chosen encounter were exchanged."""
+    dt_s: Floats = (at_ns - encounters.start_ns[which]) * np.float64(1e-9)
+    start, P_start = _moved(encounters.start_mean[which], encounters.start_covariance[which], dt_s)
+    e = len(dt_s)
+    end = people.mean.T[rows]
+    P_end = full(people.covariance[:, rows.ravel()]).reshape(e, 2, 4, 4)
+    seen = live[rows].astype(np.float64)
+    straight, crossed = np.zeros(e), np.zeros(e)
+    for t in (0, 1):
+        straight += seen[:, t] * _log_likelihood(end[:, t], P_end[:, t], start[:, t], P_start[:, t])
+        crossed += seen[:, t] * _log_likelihood(
+            end[:, t], P_end[:, t], start[:, 1 - t], P_start[:, 1 - t]
+        )
+    told_apart = np.maximum(encounters.closest[which] - EVEN2, 0.0) / FADE2
+    log_odds = TEMPER * (crossed - straight) - told_apart
+    return np.asarray(1.0 / (1.0 + np.exp(-np.clip(log_odds, -30.0, 30.0))))
+
+
+def _moved(mean: Floats, covariance: Floats, dt_s: Floats) -> tuple[Floats, Floats]:
+    """States (e, 2, 4), (e, 2, 10) each ``dt_s`` (e,) later: (e, 2, 4), (e, 2, 4, 4)."""
+    e = len(dt_s)
+    h = dt_s / SPEED_TAU_S
+    b = np.exp(-h)
+    F, Q = np.zeros((e, 4, 4)), np.zeros((e, 4, 4))
+    for x in (0, 1):
+        F[:, x, x], F[:, x + 2, x + 2] = 1.0, b
+        F[:, x, x + 2] = SPEED_TAU_S * (1 - b)
+        Q[:, x, x] = SPEED_VAR * SPEED_TAU_S**2 * np.maximum(2 * h - 3 + 4 * b - b * b, 0.0)
+        Q[:, x, x + 2] = Q[:, x + 2, x] = SPEED_VAR * SPEED_TAU_S * (1 - b) ** 2
+        Q[:, x + 2, x + 2] = SPEED_VAR * (1 - b * b)
+    P = full(covariance.reshape(-1, 10).T).reshape(e, 2, 4, 4)
+    moved = np.einsum("eij,etj->eti", F, mean)
+    return moved, np.einsum("eij,etjk,elk->etil", F, P, F) + Q[:, None]
+
+
+def _log_likelihood(end: Floats, P_end: Floats, start: Floats, P_start: Floats) -> Floats:
+    d, C = end - start, P_end + P_start
+    _, log_det = np.linalg.slogdet(C)
+    normalized = np.linalg.solve(C, d[..., None])[..., 0]
+    return np.asarray(-0.5 * ((d * normalized).sum(axis=-1) + log_det))

@@ -1,0 +1,93 @@
+"""Which tracks there are: confirmation, duplicates, and the end of tracks nobody needs.
+
+TENTATIVE  three hits over 150 ms            -> PENDING
+TENTATIVE  unseen for a quarter second        -> dropped: a false box
+PENDING    unseen for a second                -> dropped: it never got an identity
+KNOWN      of somebody: never dropped; hidden until found or gone through a gate
+KNOWN      of nobody: dropped after 3 s unseen, or 60 s if it was followed for 2 s before
+LEAVING    unseen for a second                -> dropped: out of the door
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from edge.vision.association import OWN_SPACE_M, Pairs
+from edge.vision.tracks import People, Phase
+from messages.arrays import Bools, Ints
+
+CONFIRM_HITS = 3  # false boxes repeat at one place twice, hardly ever three times
+CONFIRM_AGE_NS = 150_000_000
+TENTATIVE_UNSEEN_NS = 250_000_000
+PENDING_UNSEEN_NS = 1_000_000_000
+LEAVING_UNSEEN_NS = 1_000_000_000
+STRANGER_UNSEEN_NS = 3_000_000_000
+STRANGER_KEPT_NS = 60_000_000_000  # a real body of nobody known may come out of hiding again
+STRANGER_REAL_NS = 2_000_000_000
+NOBODY_MIN = 0.98  # identity says that this is nobody known
+DUPLICATE_M = 0.30  # two bodies' axes are not nearer for long; two cameras' views of one are
+DISTINCT_NS = 1_000_000_000  # how long one camera's two boxes speak for two people
+SPACINGS_UNSEEN = 2.5  # slow cameras: unseen means that images came and showed nothing
+
+
+def patience(limit_ns: int, spacing_ns: int) -> int:
+    """A time limit on not being seen, stretched for slow cameras."""
+    return max(limit_ns, int(SPACINGS_UNSEEN * spacing_ns))
+
+
+def confirm(people: People, at_ns: int) -> None:
+    """TENTATIVE tracks with enough hits become PENDING."""
+    ready = (people.phase == Phase.TENTATIVE) & (people.hits >= CONFIRM_HITS)
+    ready &= at_ns - people.born_ns >= CONFIRM_AGE_NS
+    if ready.any():
+        people.phase[ready] = int(Phase.PENDING)
+        people.confirmed_ns[ready] = at_ns
+
+
+def wanted(people: People, at_ns: int, spacing_ns: int) -> Bools:
+    """(n,) False for tracks whose time is over (table above)."""
+    unseen = at_ns - people.last_seen_ns
+    if (unseen <= TENTATIVE_UNSEEN_NS).all():  # the shortest limit: nobody's time can be over
+        return np.ones(len(people), np.bool_)
+    limit = np.full(len(people), np.iinfo(np.int64).max)
+    limit[people.phase == Phase.TENTATIVE] = patience(TENTATIVE_UNSEEN_NS, spacing_ns)
+    limit[people.phase == Phase.PENDING] = patience(PENDING_UNSEEN_NS, spacing_ns)
+    limit[people.phase == Phase.LEAVING] = patience(LEAVING_UNSEEN_NS, spacing_ns)
+    stranger = (people.phase == Phase.KNOWN) & (people.identity[:, -1] >= NOBODY_MIN)
+    if stranger.any():
+        real = people.last_seen_ns - people.born_ns >= STRANGER_REAL_NS
+        kept = np.where(real, STRANGER_KEPT_NS, patience(STRANGER_UNSEEN_NS, spacing_ns))
+        limit[stranger] = kept[stranger]
+    return np.asarray(unseen <= limit)
+
+
+def mark_distinct(
+    people: People, pairs: Pairs, taken: Bools, camera: Ints, i: Ints, j: Ints, at_ns: int
+) -> None:
+    """Near tracks that one camera hit both, with two boxes, are two people.
+
+    Args:
+        pairs, taken: of this instant. camera: (m,) of each detection. i, j: rows of near pairs.
+    """
+    hit = np.zeros((len(people), int(camera.max(initial=0)) + 1), np.bool_)
+    hit[pairs.track[taken], camera[pairs.detection[taken]]] = True
+    both = (hit[i] & hit[j]).any(axis=1)
+    both &= ((people.mean[:2, i] - people.mean[:2, j]) ** 2).sum(axis=0) < OWN_SPACE_M**2
+    people.distinct_ns[i[both]] = at_ns
+    people.distinct_ns[j[both]] = at_ns
+
+
+def duplicates(people: People, live: Bools, i: Ints, j: Ints, at_ns: int) -> Bools:
+    """(n,) True for young tracks that are a second view of a person already followed.
+
+    The younger of a near pair goes unless it has an identity to lose.
+    """
+    drop = np.zeros(len(people), np.bool_)
+    a, b = np.where(people.track_id[i] > people.track_id[j], (i, j), (j, i))  # a is younger
+    near = ((people.mean[:2, i] - people.mean[:2, j]) ** 2).sum(axis=0) < DUPLICATE_M**2
+    fresh = people.phase[a] < Phase.KNOWN
+    fresh |= (people.phase[a] == Phase.KNOWN) & (people.identity[a, -1] >= NOBODY_MIN)
+    apart = np.minimum(people.distinct_ns[a], people.distinct_ns[b])
+    near &= fresh & live[b] & ((apart == 0) | (at_ns - apart > DISTINCT_NS))
+    drop[a[near]] = True
+    return drop

@@ -1,0 +1,429 @@
+"""The people in the store, on the floor plane, each with a probability of who they are.
+
+All packets of an instant are one batch: to the floor, associated, one information-form update that
+sums the cameras. The store is a closed world: people come and go only through gates, so a track
+that vanishes in an aisle is hidden, not gone, and who appears in an aisle was hidden. Identity is a
+probability that is moved between tracks and never invented: at gates (``passages``), when two
+people could not be told apart (``encounters``), when hidden people are found (``reassociation``).
+
+Source of the filter: ``ground_filter``; of the phases of a track: ``lifecycle``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from edge.vision import association, encounters, ground_filter, lifecycle, passages, reassociation
+from edge.vision import track_history as ring
+from edge.vision import wrists as hands
+from edge.vision.camera_model import CameraModel, camera_model
+from edge.vision.detections import FUTURE_MAX_NS, FloorDetections, instants, on_floor
+from edge.vision.ground_filter import XX, YY
+from edge.vision.track_history import TrackWindow
+from edge.vision.tracks import TRACKS_MAX, PersonTrackerState, Phase, Tracks
+from messages.arrays import Bools, Floats, Ints
+from messages.ids import GateId, VisitId
+from messages.observations import PersonDetections
+from messages.store_config import StoreConfig
+
+HIDDEN_AFTER_NS = 600_000_000  # unseen so long, the next sighting needs an argument about who it is
+MISSING_AFTER_NS = 250_000_000  # unseen so long, somebody who appears elsewhere may be this one
+SPACING_MIN_NS, SPACING_MAX_NS = 20_000_000, 1_000_000_000
+HIDDEN_SD_MAX_M = 10.0  # where the walkable area is not configured
+AREA_MAX_M2 = 400.0  # likewise, for densities of strays and newcomers
+SETTLE_NS = 200_000_000  # people found after a gap are weighed together, not in order of arrival
+GATE_ZONE_M = 1.5  # who appears here may be coming in
+GATE_WAIT_NS = 3_000_000_000  # the gate's word on a passage arrives well within it
+AWAITED_M = 2.5  # the gate said so already: who appears this near to it need not wait
+NEW_IN_AISLE = 0.002  # expected bodies nobody let in, popping up in the aisle
+STRAYS = 0.002  # share of people who moved as the motion law does not foresee
+NEW_AT_GATE_SOON = 0.3  # expected newcomers in the zone whose passage is not yet reported
+NEW_AT_GATE_LATE = 0.02  # and still not reported after GATE_WAIT_NS: tailgaters
+UNTOLD_NS = 2_000_000_000  # a newcomer at somebody's elbow must show as two boxes by then
+WRIST_AGE_NS = 150_000_000  # a sample shows wrists at most this old
+
+
+class PersonTracker:
+    """Follows people; see the module. All state is in ``state``; the rest derives from config."""
+
+    def __init__(self, config: StoreConfig, state: PersonTrackerState | None = None) -> None:
+        """Raises CalibrationError for a camera that cannot be."""
+        self.state = PersonTrackerState() if state is None else state
+        self._cameras: dict[str, CameraModel] = {
+            camera.id: camera_model(camera) for camera in config.cameras
+        }
+        self._gates = np.array([(g.x_m, g.y_m) for g in config.gates]).reshape(-1, 2)
+        self._gate_index = config.gate_index
+        area = config.area
+        self._low = np.array([area.x_min_m, area.y_min_m])
+        self._high = np.array([area.x_max_m, area.y_max_m])
+        size = self._high - self._low
+        self._var_max = np.minimum(size**2 / 12, HIDDEN_SD_MAX_M**2)  # of a uniform spread
+        self._per_m2 = 1.0 / min(float(size.prod()), AREA_MAX_M2)
+        self._lateness_ns = int(config.limits.lateness_max_ms * 1e6)
+
+    # --- time and packets ---
+
+    def step(self, now_ns: int, packets: Sequence[PersonDetections]) -> None:
+        """Take packets in; with none, the filter still follows ``now_ns`` at the lateness limit.
+
+        A packet older than the filter's time by more than ``limits.lateness_max_ms`` is dropped;
+        ``state.counters`` says how many and why others were.
+        """
+        state = self.state
+        groups = instants(
+            packets,
+            self._cameras,
+            state.at_ns - self._lateness_ns,
+            now_ns + FUTURE_MAX_NS,
+            state.camera_last_ns,
+            state.counters,
+        )
+        for group in groups:
+            at_ns = max(group[-1].captured_at_ns, state.at_ns)
+            self._instant(on_floor(group, self._cameras, at_ns))
+        silent_until = now_ns - self._lateness_ns
+        if silent_until > state.at_ns:
+            self._instant(None, silent_until)
+
+    def _instant(self, seen: FloorDetections | None, at_ns: int = 0) -> None:
+        """Everything that happens at one instant; ``seen`` None: no camera said anything."""
+        state, people = self.state, self.state.people
+        self._predict(at_ns if seen is None else seen.at_ns, learn=seen is not None)
+        at_ns = state.at_ns
+        live = self._live()
+        i, j = encounters.near_pairs(people.mean, live)
+        encounters.observe(state.encounters, people, live, i, j, at_ns)
+        if seen is not None and len(seen.camera):
+            self._see(seen, live, i, j)
+        self._tidy(i, j)
+        pending = people.phase == Phase.PENDING
+        if pending.any():
+            self._find_again(pending)
+        if state.history.due(at_ns):
+            self._record()
+
+    def _predict(self, at_ns: int, learn: bool) -> None:
+        state, people = self.state, self.state.people
+        dt_ns = max(at_ns - state.at_ns, 0) if state.at_ns >= 0 else 0
+        state.at_ns = max(at_ns, state.at_ns)
+        if learn and dt_ns > 0:
+            spacing = state.spacing_ns + (min(dt_ns, 2 * state.spacing_ns) - state.spacing_ns) // 5
+            state.spacing_ns = min(max(spacing, SPACING_MIN_NS), SPACING_MAX_NS)
+        if not dt_ns or not len(people):
+            return
+        people.mean, people.covariance = ground_filter.predict(
+            people.mean, people.covariance, dt_ns * 1e-9
+        )
+        hidden = np.flatnonzero(~self._live())
+        if len(hidden):
+            mean, covariance = people.mean[:, hidden], people.covariance[:, hidden]
+            people.mean[:, hidden], people.covariance[:, hidden] = ground_filter.bounded(
+                mean, covariance, self._low, self._high, self._var_max
+            )
+
+    def _live(self) -> Bools:
+        """(n,) seen lately: detections are theirs by position alone."""
+        limit = lifecycle.patience(HIDDEN_AFTER_NS, self.state.spacing_ns)
+        return np.asarray(self.state.at_ns - self.state.people.last_seen_ns <= limit)
+
+    def _see(self, seen: FloorDetections, live: Bools, i: Ints, j: Ints) -> None:
+        """Associate, update, and start tracks for what remains unexplained."""
+        people, n = self.state.people, len(self.state.people)
+        tentative = people.phase == Phase.TENTATIVE
+        pairs = association.pairs_in_reach(people.mean, people.covariance, live, tentative, seen)
+        taken = association.assign(pairs, seen.camera, n)
+        track, detection = pairs.track[taken], pairs.detection[taken]
+        if len(track):
+            people.mean, people.covariance = ground_filter.update(
+                people.mean,
+                people.covariance,
+                track,
+                pairs.innovation[:, taken],
+                seen.covariance[:, detection],
+            )
+            hit = np.bincount(track, minlength=n) > 0
+            people.hits[hit] += 1
+            people.last_seen_ns[hit] = seen.at_ns
+        if len(i):
+            lifecycle.mark_distinct(people, pairs, taken, seen.camera, i, j, seen.at_ns)
+        if seen.wrist_rays is not None:
+            self._see_wrists(seen, track, detection)
+        free = association.unexplained(pairs, taken, seen, ~tentative, n)
+        if len(free):
+            self._start(*association.newborns(seen, free), seen.at_ns)
+
+    def _see_wrists(self, seen: FloorDetections, track: Ints, detection: Ints) -> None:
+        people = self.state.people
+        if seen.wrist_rays is None or seen.origin is None or not len(track):
+            return
+        rays = seen.wrist_rays[detection]
+        some = np.isfinite(rays).any(axis=(1, 2))
+        rows, points = hands.locate(
+            seen.origin[detection[some]], rays[some], track[some], people.mean[:2].T
+        )
+        people.wrists_store_m[rows] = points
+        people.wrists_ns[rows] = seen.at_ns
+
+    def _start(self, position: Floats, R: Floats, at_ns: int) -> None:
+        state = self.state
+        inside = (position >= self._low[:, None]) & (position <= self._high[:, None])
+        keep = np.flatnonzero(inside.all(axis=0))[: TRACKS_MAX - len(state.people)]
+        if len(keep) < position.shape[1]:
+            shed = position.shape[1] - len(keep)
+            state.counters["not_started"] = state.counters.get("not_started", 0) + shed
+        mean, covariance = ground_filter.born(position[:, keep], R[:, keep])
+        from_gate = self._gate_distance(mean) < GATE_ZONE_M
+        state.people.append(mean, covariance, from_gate, state.last_track + 1, at_ns)
+        state.last_track += len(keep)
+
+    def _tidy(self, i: Ints, j: Ints) -> None:
+        """Confirm tracks, drop duplicates and those whose time is over."""
+        state, people = self.state, self.state.people
+        lifecycle.confirm(people, state.at_ns)
+        keep = lifecycle.wanted(people, state.at_ns, state.spacing_ns)
+        if len(i):
+            keep &= ~lifecycle.duplicates(people, self._live(), i, j, state.at_ns)
+        if not keep.all():
+            people.keep(keep)
+
+    # --- hidden people, found again ---
+
+    def _find_again(self, pending: Bools) -> None:
+        """Decide who the confirmed newcomers are, once they have waited long enough."""
+        people = self.state.people
+        found = np.flatnonzero(pending & ~self._at_elbow(pending))
+        hidden = np.flatnonzero(self._missing())
+        likelihood = reassociation.likelihoods(
+            people, found, hidden, STRAYS * self._per_m2, self.state.at_ns
+        )
+        ready, fresh = self._ready(found, hidden, likelihood)
+        waited = self.state.at_ns - people.confirmed_ns[found] >= SETTLE_NS
+        if (ready & waited).any():
+            found, likelihood = found[ready], likelihood[ready]
+            p, p_new = reassociation.marginals(likelihood, fresh[ready])
+            people.keep(
+                reassociation.reunite(people, self.state.encounters, found, hidden, p, p_new)
+            )
+
+    def _missing(self) -> Bools:
+        people = self.state.people
+        unseen = self.state.at_ns - people.last_seen_ns
+        return np.asarray((people.phase == Phase.KNOWN) & (unseen > MISSING_AFTER_NS))
+
+    def _at_elbow(self, pending: Bools) -> Bools:
+        """(n,) newcomers beside somebody known, not yet seen as two boxes by one camera."""
+        people = self.state.people
+        elbow = pending & (people.distinct_ns == 0)
+        elbow &= self.state.at_ns - people.born_ns < UNTOLD_NS
+        known = np.flatnonzero((people.phase == Phase.KNOWN) & self._live())
+        dx = people.mean[0][:, None] - people.mean[0, known]
+        dy = people.mean[1][:, None] - people.mean[1, known]
+        return np.asarray(elbow & (dx * dx + dy * dy < association.OWN_SPACE_M**2).any(axis=1))
+
+    def _ready(self, found: Ints, hidden: Ints, likelihood: Floats) -> tuple[Bools, Floats]:
+        """(m,) which may be decided now, and the density of newcomers at each, 1/m2.
+
+        In a gate's zone the gate's word is awaited, unless a hidden person was so near that
+        nobody else can be meant, or the word came before the person was seen.
+        """
+        people, at_ns = self.state.people, self.state.at_ns
+        zone = self._gate_distance(people.mean[:, found]) < GATE_ZONE_M
+        per_m2 = 1.0 / (np.pi * GATE_ZONE_M**2)
+        late, soon = NEW_AT_GATE_LATE * per_m2, NEW_AT_GATE_SOON * per_m2
+        waiting = zone & (at_ns - people.born_ns[found] < GATE_WAIT_NS)
+        waiting &= ~self._awaited(found, hidden)
+        plain = likelihood.sum(axis=1) * reassociation.SURE_NEW_MAX > soon
+        fresh = np.where(people.from_gate[found] | zone, late, NEW_IN_AISLE * self._per_m2)
+        return ~waiting | plain, np.where(waiting, soon, fresh)
+
+    def _awaited(self, found: Ints, hidden: Ints) -> Bools:
+        """(m,) found near a track that a gate made for somebody nobody had seen yet."""
+        people = self.state.people
+        made = hidden[people.hits[hidden] == 0]
+        dx = people.mean[0, found][:, None] - people.mean[0, made]
+        dy = people.mean[1, found][:, None] - people.mean[1, made]
+        return np.asarray((dx * dx + dy * dy < AWAITED_M**2).any(axis=1))
+
+    def _gate_distance(self, mean: Floats) -> Floats:
+        """(n,) metres to the nearest gate; inf without gates."""
+        dx = mean[0][:, None] - self._gates[:, 0]
+        dy = mean[1][:, None] - self._gates[:, 1]
+        return np.asarray(np.sqrt((dx * dx + dy * dy).min(axis=1, initial=np.inf)))
+
+    # --- gates and visits ---
+
+    def entered(self, visit: VisitId, gate: GateId, at_ns: int) -> None:
+        """One person of ``visit`` passed inwards at ``gate``: a track there gets this identity.
+
+        Several unbound tracks near the gate share it by their distance; if there is none, the
+        gate makes a track, hidden until somebody is seen.
+        """
+        people, column = self.state.people, self._column(visit)
+        place = self._gates[self._gate_index[gate]]
+        weight = passages.entry_weights(people, place, at_ns, self.state.at_ns)
+        if weight.sum() < passages.UNSEEN_WEIGHT:
+            weight[:] = 0.0
+        share = passages.shares(weight, people.identity[:, -1])
+        people.identity[:, column] += share
+        people.identity[:, -1] = np.maximum(people.identity[:, -1] - share, 0.0)
+        people.phase[share > 0.01] = int(Phase.KNOWN)
+        rest = 1.0 - float(share.sum())
+        if rest > 0.01:
+            self._make_at_gate(place, column, rest, at_ns)
+
+    def _make_at_gate(self, place: Floats, column: int, chance: float, at_ns: int) -> None:
+        state, people = self.state, self.state.people
+        R = np.full((3, 1), passages.PASSAGE_SD_M**2)
+        R[1] = 0.0
+        mean, covariance = ground_filter.born(place[:, None], R)
+        state.at_ns = max(state.at_ns, at_ns) if state.at_ns < 0 else state.at_ns
+        people.append(mean, covariance, np.ones(1, np.bool_), state.last_track + 1, at_ns)
+        state.last_track += 1
+        people.phase[-1], people.hits[-1] = int(Phase.KNOWN), 0
+        people.last_seen_ns[-1] = at_ns - HIDDEN_AFTER_NS - 1
+        people.identity[-1, column], people.identity[-1, -1] = chance, 1.0 - chance
+
+    def left(self, gate: GateId, at_ns: int) -> dict[VisitId | str, float]:
+        """Somebody passed outwards: probability per visit, key "" = nobody known.
+
+        The likeliest track at the gate ends; where others could have been the one, their
+        identities take over what the ended one may still have been.
+        """
+        state, people = self.state, self.state.people
+        place = self._gates[self._gate_index[gate]]
+        self._decide_at(place)
+        self._settle_encounters_at(place)
+        weight, nobody = passages.exit_weights(people, place, at_ns, state.at_ns)
+        who = (weight[:, None] * people.identity).sum(axis=0)
+        answer: dict[VisitId | str, float] = {
+            visit: float(p) for visit, p in zip(state.visits, who[:-1], strict=True) if p > 1e-6
+        }
+        answer[""] = float(who[-1]) + nobody
+        if len(people) and weight.max() > nobody:
+            self._end(int(weight.argmax()), weight)
+        return answer
+
+    def _end(self, row: int, weight: Floats) -> None:
+        """The body of ``row`` went out, or with the other weights another one did."""
+        state, people = self.state, self.state.people
+        gone = people.identity[row].copy()
+        others = weight.copy()
+        others[row] = 0.0
+        people.identity += others[:, None] * (gone - people.identity)
+        state.encounters.keep((state.encounters.track != people.track_id[row]).all(axis=1))
+        if self._live()[row]:  # still in sight: followed out of the door so that it is no newcomer
+            state.last_track += 1
+            people.track_id[row], people.phase[row] = state.last_track, int(Phase.LEAVING)
+            people.identity[row] = 0.0
+            people.identity[row, -1] = 1.0
+        else:
+            people.keep(np.arange(len(people)) != row)
+
+    def _decide_at(self, place: Floats) -> None:
+        """Newcomers near a gate who go out are decided now: one of them may have been hidden."""
+        people = self.state.people
+        near = ((people.mean[:2] - place[:, None]) ** 2).sum(axis=0) < passages.REACH_M**2
+        found = np.flatnonzero(near & (people.phase == Phase.PENDING))
+        hidden = np.flatnonzero(self._missing())
+        if not len(found):
+            return
+        likelihood = reassociation.likelihoods(
+            people, found, hidden, STRAYS * self._per_m2, self.state.at_ns
+        )
+        fresh = np.full(len(found), NEW_AT_GATE_LATE / (np.pi * GATE_ZONE_M**2))
+        p, p_new = reassociation.marginals(likelihood, fresh)
+        people.keep(reassociation.reunite(people, self.state.encounters, found, hidden, p, p_new))
+
+    def _settle_encounters_at(self, place: Floats) -> None:
+        state, people = self.state, self.state.people
+        if not len(state.encounters):
+            return
+        near = ((people.mean[:2] - place[:, None]) ** 2).sum(axis=0) < passages.REACH_M**2
+        rows = encounters.rows_of(people, state.encounters.track)
+        which = ((rows >= 0) & near[rows]).any(axis=1)
+        encounters.settle(state.encounters, people, self._live(), which, state.at_ns)
+
+    def people_inside(self, visit: VisitId) -> int:
+        """How many people of the visit are inside: entered and not yet gone, to the nearest."""
+        if visit not in self.state.visits:
+            return 0
+        column = self.state.visits.index(visit)
+        return int(np.floor(self.state.people.identity[:, column].sum() + 0.5))
+
+    def visit_ended(self, visit: VisitId) -> None:
+        """The visit is over: whatever could still have been it is nobody known from here on."""
+        state, people = self.state, self.state.people
+        if visit not in state.visits:
+            return
+        column = state.visits.index(visit)
+        people.identity[:, -1] += people.identity[:, column]
+        people.identity = np.delete(people.identity, column, axis=1)
+        state.history.ended_ns[state.visit_number[column]] = state.at_ns
+        del state.visits[column], state.visit_number[column]
+
+    def _column(self, visit: VisitId) -> int:
+        """The visit's column of identity, made when new."""
+        state, people = self.state, self.state.people
+        if visit not in state.visits:
+            people.identity = np.insert(people.identity, len(state.visits), 0.0, axis=1)
+            state.last_visit += 1
+            state.visits.append(visit)
+            state.visit_number.append(state.last_visit)
+            state.history.names[state.last_visit] = visit
+        return state.visits.index(visit)
+
+    # --- answers ---
+
+    @property
+    def tracks(self) -> Tracks:
+        """Everybody inside as known now, hidden people included."""
+        state, people = self.state, self.state.people
+        known = people.phase == Phase.KNOWN
+        return Tracks(
+            at_ns=state.at_ns,
+            track_id=people.track_id[known],
+            position_store_m=people.mean[:2, known].T.copy(),
+            velocity_m_s=people.mean[2:, known].T.copy(),
+            covariance=ground_filter.full(people.covariance[:, known]),
+            last_seen_ns=people.last_seen_ns[known],
+            visits=tuple(state.visits),
+            identity=self._identity_now()[known],
+        )
+
+    def between(self, start_ns: int, end_ns: int) -> TrackWindow:
+        """What was known between two instants, from the last 90 s; see ``track_history``."""
+        return ring.window(self.state.history, start_ns, end_ns)
+
+    def covered_until_ns(self) -> int:
+        """Instant up to which ``between`` is complete; -1 before the first packet or step."""
+        return self.state.at_ns
+
+    def _identity_now(self) -> Floats:
+        """(n, v + 1) with the exchanges that open encounters may have brought."""
+        state = self.state
+        if not len(state.encounters):
+            return state.people.identity
+        everyone = np.ones(len(state.encounters), np.bool_)
+        return encounters.mixed(state.encounters, state.people, self._live(), everyone, state.at_ns)
+
+    def _record(self) -> None:
+        state, people = self.state, self.state.people
+        known = np.flatnonzero(people.phase == Phase.KNOWN)
+        fresh = state.at_ns - people.wrists_ns[known] <= WRIST_AGE_NS
+        shown: Floats | None = None
+        if fresh.any():
+            shown = np.where(fresh[:, None, None], people.wrists_store_m[known], np.nan)
+        variance = people.covariance[XX, known] + people.covariance[YY, known]
+        ring.record(
+            state.history,
+            state.at_ns,
+            people.track_id[known],
+            people.mean[:2, known].T,
+            np.sqrt(variance / 2),
+            self._identity_now()[known],
+            np.array(state.visit_number, dtype=np.int64),
+            shown,
+        )
