@@ -1,0 +1,200 @@
+"""The transition table: where each signal leads, and what holds on every path through it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from second_systems import STORE, WALL_NS, cart_closed, visit_started
+
+from cloud_sync.purchase import (
+    ENDS,
+    AdjustDeclined,
+    Adjusted,
+    Captured,
+    CaptureDeclined,
+    CartRefused,
+    GivenUp,
+    Held,
+    HoldDeclined,
+    HoldVoided,
+    Operation,
+    Priced,
+    PriceRefused,
+    Purchase,
+    SettlementError,
+    Stage,
+    Step,
+    Terms,
+)
+from cloud_sync.settlement import TABLE, settle, table_markdown
+from messages import codec
+from messages.events import CartClosed, PricedLine, VisitKind, VisitStarted
+from messages.ids import LineId, Sku, VisitId
+from messages.money import Money
+
+TERMS = Terms(store=STORE, merchant="m1", currency="EUR", hold_minor=5000)
+GUIDE = Path(__file__).parents[2] / "docs" / "guides" / "settlement.md"
+
+
+def eur(minor: int) -> Money:
+    return Money(minor=minor, currency="EUR")
+
+
+def priced(total: int) -> Priced:
+    line = PricedLine(
+        line=LineId("v1-l0"),
+        sku=Sku("apple"),
+        name="Apple",
+        quantity=1,
+        unit_price_minor=total,
+        discount_minor=0,
+        tax_minor=0,
+        total_minor=total,
+    )
+    return Priced(purchase="p1", total=eur(total), lines=(line,))
+
+
+def walk(*signals: Any) -> list[Step]:
+    purchase, steps = Purchase(visit=VisitId("v1")), []
+    for signal in signals:
+        steps.append(settle(purchase, signal, WALL_NS, TERMS))
+        purchase = steps[-1].purchase
+    return steps
+
+
+def asked(steps: list[Step]) -> list[str]:
+    return [ask.operation for step in steps for ask in step.asks]
+
+
+STARTED, CART = visit_started("v1", "ann"), cart_closed("v1", "ann", "apple")
+
+
+def test_the_usual_way_ends_paid() -> None:
+    steps = walk(
+        STARTED,
+        Held(amount_minor=5000),
+        CART,
+        priced(120),
+        Captured(capture="capture-v1", amount_minor=120),
+    )
+    assert [s.purchase.stage for s in steps] == [
+        Stage.HOLD_REQUESTED,
+        Stage.HELD,
+        Stage.PRICING,
+        Stage.CAPTURING,
+        Stage.PAID,
+    ]
+    assert asked(steps) == ["hold", "price", "capture"]
+
+
+def test_a_cart_that_closes_before_the_hold_is_answered_waits_for_it() -> None:
+    steps = walk(STARTED, CART, Held(amount_minor=5000))
+    assert [s.purchase.stage for s in steps][1:] == [Stage.CLOSING, Stage.PRICING]
+    assert asked(steps) == ["hold", "price"]
+
+
+def test_a_capture_of_another_amount_is_refused() -> None:
+    before = [STARTED, Held(amount_minor=5000), CART, priced(120)]
+    with pytest.raises(SettlementError, match="captured 119"):
+        walk(*before, Captured(capture="capture-v1", amount_minor=119))
+
+
+def test_a_raise_that_falls_short_is_refused() -> None:
+    before = [STARTED, Held(amount_minor=100), CART, priced(120)]
+    with pytest.raises(SettlementError, match="raised to 110"):
+        walk(*before, Adjusted(amount_minor=110))
+
+
+def test_a_raise_that_is_declined_ends_unpaid_and_frees_the_hold() -> None:
+    before = [STARTED, Held(amount_minor=100), CART, priced(120)]
+    steps = walk(*before, AdjustDeclined(reason="limit"), HoldVoided())
+    assert steps[-1].purchase.stage is Stage.UNPAID
+    assert asked(steps) == ["hold", "price", "adjust", "void"]
+
+
+def test_a_price_of_nothing_frees_the_hold_and_is_free() -> None:
+    steps = walk(STARTED, Held(amount_minor=5000), CART, priced(0), HoldVoided())
+    assert steps[-1].purchase.stage is Stage.FREE
+    assert steps[-1].receipt is not None
+    assert steps[-1].receipt.total == eur(0)
+
+
+def test_staff_are_never_charged_even_with_a_hold() -> None:
+    staff = cart_closed("v1", "ann", "wine", kind=VisitKind.STAFF)
+    assert asked(walk(STARTED, Held(amount_minor=5000), staff)) == ["hold", "void"]
+
+
+def test_a_second_cart_of_one_visit_has_no_place() -> None:
+    with pytest.raises(SettlementError, match="v1 is pricing: CartClosed"):
+        walk(STARTED, Held(amount_minor=1), CART, CART)
+
+
+def test_a_purchase_survives_its_file() -> None:
+    purchase = walk(STARTED, Held(amount_minor=5000), CART, priced(120))[-1].purchase
+    assert codec.decode_state(codec.encode_state(purchase), Purchase) == purchase
+
+
+SIGNALS: dict[type, Any] = {
+    VisitStarted: st.just(STARTED),
+    CartClosed: st.sampled_from(
+        [CART, cart_closed("v1", "ann"), cart_closed("v1", "ann", "apple", kind=VisitKind.STAFF)]
+    ),
+    Held: st.builds(Held, amount_minor=st.sampled_from([100, 5000])),
+    Priced: st.sampled_from([0, 120, 6000]).map(priced),
+    Adjusted: st.builds(Adjusted, amount_minor=st.sampled_from([120, 6000])),
+    Captured: st.builds(
+        Captured, capture=st.just("capture-v1"), amount_minor=st.sampled_from([120, 6000])
+    ),
+    HoldVoided: st.just(HoldVoided()),
+    CartRefused: st.just(CartRefused(detail="no such SKU")),
+    PriceRefused: st.just(PriceRefused(detail="off by one")),
+    **{
+        kind: st.builds(kind, reason=st.just("no"))
+        for kind in (HoldDeclined, AdjustDeclined, CaptureDeclined, GivenUp)
+    },
+}
+
+
+@given(st.data())
+@settings(max_examples=300, deadline=None)
+def test_on_every_path_money_moves_once_and_only_under_a_hold(data: st.DataObject) -> None:
+    purchase, steps = Purchase(visit=VisitId("v1")), list[Step]()
+    for _ in range(data.draw(st.integers(1, 12))):
+        choices = [signal for (stage, signal) in TABLE if stage is purchase.stage]
+        if not choices:
+            break
+        signal = data.draw(SIGNALS[data.draw(st.sampled_from(choices))])
+        held_before = purchase.held_minor
+        try:
+            step = settle(purchase, signal, WALL_NS, TERMS)
+        except SettlementError:
+            continue  # an answer to another question: the outbox parks, the purchase stays
+        for ask in step.asks:
+            if ask.operation is Operation.CAPTURE:
+                assert step.purchase.total is not None
+                assert 0 < step.purchase.total.minor <= step.purchase.held_minor
+        if step.purchase.stage is Stage.PAID and purchase.stage is not Stage.PAID:
+            assert held_before >= step.receipt.total.minor > 0  # type: ignore[union-attr]
+        steps.append(step)
+        purchase = step.purchase
+    every = asked(steps)
+    assert all(every.count(operation) <= 1 for operation in every)
+    ids = [event.id for step in steps for event in step.events]
+    assert len(ids) == len(set(ids))
+    final = [s.receipt.state for s in steps if s.receipt and s.receipt.issued_wall_ns]
+    assert len(final) == (purchase.stage in ENDS)
+
+
+def test_every_stage_can_be_reached_and_left_but_the_ends() -> None:
+    left = {stage for stage, _ in TABLE}
+    reached = {stage for row in TABLE.values() for stage in row.to}
+    assert reached | {Stage.NEW} == set(Stage)
+    assert set(Stage) - left == {Stage.PAID, Stage.FREE}
+
+
+def test_the_guide_shows_the_table_as_it_is() -> None:
+    assert table_markdown() in GUIDE.read_text()
