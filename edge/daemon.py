@@ -35,8 +35,10 @@ from messages.ids import CommandId
 from messages.observations import ConfigLoaded, Observation, OperatorAction
 from messages.store_config import StoreConfig
 
-# A restart must take below 3 s: a replay of 20 s of a busy store takes about 1 s.
-SNAPSHOT_EVERY_NS = 20_000_000_000
+SNAPSHOT_EVERY_NS = 20_000_000_000  # also while nothing happens: the tail stays some hundred rows
+# A restart must take below 3 s, imports and ports included: a snapshot is due as soon as a replay
+# of what came since would take this long. A full store of 350 plates gets one each 5 s or so.
+REPLAY_S_MAX = 0.7
 STEP_PAUSE_S_MIN = 0.01  # a gate node gone mad cannot turn the loop into flushes alone
 OUTCOME_S_MAX = 2.0  # an operator's answer shows in the step that holds it, or a few later
 
@@ -157,7 +159,11 @@ class Daemon:
             wall_to_store_ns=self.clock.wall_to_store_ns,
         )
         self.engine = DurableEngine(
-            self.journal, self.config, self._make_engine(), folder=self._folder
+            self.journal,
+            self.config,
+            self._make_engine(),
+            folder=self._folder,
+            progress=lambda: self.watchdog.beat("step"),
         )
         await self.engine.recover()
         await self.journal.keep("clock", self.clock.base().to_bytes())
@@ -257,7 +263,8 @@ class Daemon:
 
     def _keep_snapshot(self, tasks: asyncio.TaskGroup) -> None:
         """Encode here, where the state stands still; compress and write in a thread."""
-        if self.engine.now_ns >= self._snapshot_due_ns and not self.housekeeping.saving:
+        due = self.engine.now_ns >= self._snapshot_due_ns or self.engine.unsaved_s > REPLAY_S_MAX
+        if due and not self.housekeeping.saving:
             self._snapshot_due_ns = self.engine.now_ns + SNAPSHOT_EVERY_NS
             self.housekeeping.saving = True
             tasks.create_task(self.housekeeping.save(self.engine.snapshot()))

@@ -122,6 +122,7 @@ class DurableEngine:
         self.journal, self.config = journal, config
         self.report = RecoveryReport()
         self.now_ns = 0  # store time of the last step
+        self.unsaved_s = 0.0  # the engine's time since the last snapshot: what a replay takes
         self.refused = 0  # observations that have no wire form, dropped
         self._kind, self._wall_ns, self._folder, self._progress = kind, wall_ns, folder, progress
         self._in_force = config  # of the engine as it stands; differs while old steps replay
@@ -167,6 +168,7 @@ class DurableEngine:
 
     def snapshot(self) -> Snapshot:
         """The state after the last committed step; write it with ``journal.save_snapshot``."""
+        self.unsaved_s = 0.0
         return Snapshot(
             step=self.core.state.step,
             now_ns=self.now_ns,
@@ -187,6 +189,7 @@ class DurableEngine:
     # --- one step ------------------------------------------------------------------------------
 
     def _run(self, step: JournalStep) -> CoreOutputs:
+        started = time.perf_counter()
         try:
             for seen in step.observations:
                 if isinstance(seen, ConfigLoaded):
@@ -194,6 +197,7 @@ class DurableEngine:
             outputs = self.core.step(step.now_ns, step.observations)
         except Exception as error:
             raise _StepFailedError(step.step, error) from error
+        self.unsaved_s += time.perf_counter() - started
         if self.core.state.step != step.step:
             raise JournalError(f"engine is at step {self.core.state.step}, journal at {step.step}")
         return outputs

@@ -325,7 +325,8 @@ class Journal:
 
     async def last_step(self) -> tuple[int, int]:
         """Number and store time of the newest step; (0, 0) when there is none."""
-        rows = await self.fetch("SELECT step, now_ns FROM step ORDER BY step DESC LIMIT 1")
+        newest = "SELECT step, now_ns FROM step WHERE step = (SELECT max(step) FROM step)"
+        rows = await self.fetch(newest)
         return (int(rows[0][0]), int(rows[0][1])) if rows else (0, 0)
 
     async def latest_snapshots(self) -> list[Snapshot | SnapshotError]:
@@ -353,7 +354,7 @@ class Journal:
 
     async def events_after(self, step: int) -> dict[int, list[bytes]]:
         """Recorded events of later steps, encoded, in order; to compare with a replay."""
-        sql = "SELECT step, body FROM event WHERE step > ? ORDER BY seq"
+        sql = "SELECT step, body FROM event WHERE step > ? ORDER BY step, seq"
         found: dict[int, list[bytes]] = {}
         for number, body in await self.fetch(sql, (step,)):
             found.setdefault(number, []).append(body)

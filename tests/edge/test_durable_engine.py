@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -17,12 +18,19 @@ import pytest
 from test_journal import rows, weighed
 from tiny_engine import TinyEngine, TinyOutputs, raised_once, tiny_engine
 
-from edge.durable_engine import DEATHS_MAX, DurableEngine, EngineKind
+from edge.config import parse
+from edge.durable_engine import DEATHS_MAX, DurableEngine, EngineKind, store_engine
 from edge.journal import Journal, JournalError
 from messages import codec
 from messages.events import AlarmRaised
 from messages.ids import DeviceId, GateId
-from messages.observations import ConfigLoaded, GateSignal, GateSignalKind, Observation
+from messages.observations import (
+    ConfigLoaded,
+    GateSignal,
+    GateSignalKind,
+    Observation,
+    ShelfSamples,
+)
 from messages.store_config import StoreConfig
 
 T = TypeVar("T")
@@ -296,6 +304,65 @@ def test_observation_without_a_wire_form_is_dropped_and_counted_not_fatal(tmp_pa
 
     assert with_engine(tmp_path, story) == 1
     assert len(event_rows(tmp_path)) == 2
+
+
+def test_copy_of_a_running_journal_is_restored_as_the_guide_says(tmp_path: Path) -> None:
+    live, copy = tmp_path / "live", tmp_path / "copy"
+    copy.mkdir()
+
+    async def first(engine: DurableEngine) -> Any:
+        await feed(engine, [credential("a")], [weighed(4)])
+        await engine.journal.save_snapshot(engine.snapshot())
+        shutil.copytree(live / "journal.db.snapshots", copy / "journal.db.snapshots")
+        await feed(engine, [credential("b")])
+        reader = sqlite3.connect(live / "journal.db")
+        reader.execute(f"VACUUM INTO '{copy / 'journal.db'}'")
+        reader.close()
+        return await state_of(engine)
+
+    expected = with_engine(live, first)
+    engine = with_engine(copy, nothing)
+    assert codec.encode_state(engine.core.state) == expected
+    assert engine.report.snapshot_step == 2
+    assert event_rows(copy) == event_rows(live)
+
+
+def test_the_stores_own_engine_is_replayed_to_the_same_bytes(tmp_path: Path) -> None:
+    plate = "[[plate]]\nid='{0}'\nshelf='s'\nx_m={1}\ny_m=1\nz_m=1\nwidth_m=0.3\ndepth_m=0.3\n"
+    text = "[store]\nid='s1'\n" + "".join(plate.format(f"p{i}", i) for i in range(2))
+    text += (
+        "[[gate]]\nid='g'\nx_m=0\ny_m=0\n[[shelf_node]]\nid='n1'\nport='x'\nplates=['p0','p1']\n"
+    )
+    config = parse(text)
+    chance = np.random.default_rng(5)
+
+    def batch(n: int) -> ShelfSamples:
+        load = 20_000 if n < 40 else 12_000
+        noise = chance.integers(-9, 9, (8, 2)).astype(np.int32)
+        return replace(
+            weighed(n),
+            received_at_ns=n * 100_000_000,
+            ticks_us=n * 100_000,
+            sample_period_us=12_500,
+            readings=(load + noise).astype(np.int32),
+        )
+
+    async def first(engine: DurableEngine) -> Any:
+        for n in range(10, 90):
+            seen: list[Observation] = [batch(n)]
+            if n % 20 == 0:
+                seen.append(credential(f"no token {n}", n * 100_000_000))
+            await engine.step(n * 100_000_000, seen)
+            if n == 50:
+                await engine.journal.save_snapshot(engine.snapshot())
+        return await state_of(engine)
+
+    expected = with_engine(tmp_path, first, kind=store_engine(), config=config)
+    engine = with_engine(tmp_path, nothing, kind=store_engine(), config=config)
+    assert engine.report.steps_replayed == 39
+    assert engine.report.differences == []
+    assert codec.encode_state(engine.core.state) == expected
+    assert [row[2] for row in event_rows(tmp_path)].count("EntryRefused") == 4
 
 
 # --- real processes and SIGKILL ------------------------------------------------------------------
