@@ -32,10 +32,11 @@ from messages.events import Event, ItemReturned, ItemTaken, LineState, ReviewReq
 from messages.ids import Sku, VisitId
 
 ACTIONS = 300  # of each seed
-SHOPPERS = 3
+SHOPPERS = (2, 3)  # by turns of the seed
 CROWDED = 0.14  # another shopper browses 70 % of the time, at one of five shelves
 APART_M = 0.45  # two bodies cannot stand closer
 WRIST_SEEN = 0.5  # how often a camera sees a wrist while something happens
+TWO_HANDS = 5  # plates between two things that one person takes in the same second
 LEANING = 0.15  # how often a shopper reaches aside instead of standing in front
 
 
@@ -108,7 +109,7 @@ class Shop:
         self.visits_made = 0
         self.step_id = 0
         self.figures = Figures()
-        for _ in range(SHOPPERS):
+        for _ in range(SHOPPERS[seed % 2]):
             self.enter()
 
     # --- people ---
@@ -282,14 +283,22 @@ class Shop:
         elif kind == "foreign":
             grams = self.spread(plate, float(np.exp(rng.uniform(np.log(100.0), np.log(3000.0)))))
         else:
-            other = visit if kind == "pair" else next(v for v in self.scene.visits if v != visit)
-            second = int((plate + rng.integers(1, PLATES)) % PLATES)
+            second = self.second_plate(plate, PLATES if kind == "together" else TWO_HANDS)
+            others = [v for v in self.scene.visits if v != visit]
+            other = visit if kind == "pair" else others[int(rng.integers(len(others)))]
             one, first_grams = self.take(visit, shelf, plate, 1)
             two, second_grams = self.take(other, shelf, second, 1)
             done, grams = [one, two], first_grams + second_grams
-            where[other] = (shelf, float(second))
+            if kind == "pair":  # one body in front of both plates
+                where = {visit: (shelf, (plate + second) / 2.0)}
+            else:
+                where[other] = (shelf, float(second))
         self.place_bodies(where)
         self.compare(done, self.feel(shelf, grams), shelf, plate, str(kind))
+
+    def second_plate(self, plate: int, within: int) -> int:
+        near = [i for i in range(PLATES) if 0 < abs(i - plate) <= within]
+        return int(self.rng.choice(near))
 
     def compare(
         self, done: list[Done], events: list[Event], shelf: int, plate: int, kind: str
@@ -339,13 +348,13 @@ def study(seed: int, actions: int = ACTIONS) -> Figures:
 
 def test_charged_lines_are_right_and_few_actions_need_a_person() -> None:
     figures = Figures()
-    for seed in (1, 2):
+    for seed in (1, 2, 3, 4):
         figures.add(study(seed))
-    assert figures.actions == 2 * ACTIONS
+    assert figures.actions == 4 * ACTIONS
     assert figures.precision >= 0.995, figures.wrong
     assert figures.precision >= np.mean(figures.claimed) - 0.005  # as often as claimed
-    assert figures.review_rate <= 0.125  # 0.117 over 4800 actions
-    assert figures.recall >= 0.82
+    assert figures.review_rate <= 0.12  # 0.114 over 4,800 actions of other seeds
+    assert figures.recall >= 0.84
     assert figures.off_right >= 0.98 * figures.off
     assert figures.truth_in_review >= 0.95 * figures.actions_reviewed
     assert figures.units_charged_wrongly_at_end <= 0.005 * figures.units_charged_at_end
@@ -353,11 +362,11 @@ def test_charged_lines_are_right_and_few_actions_need_a_person() -> None:
 
 def test_the_study_sees_a_tracker_that_guesses() -> None:
     """The canary: with a threshold that charges the best guess, precision falls below the bar."""
-    shop = Shop(5)
+    shop = Shop(7)
     shop.tracker.config = replace(
         shop.config, decision=replace(shop.config.decision, charge_probability_min=0.3)
     )
-    for _ in range(150):
+    for _ in range(250):
         shop.act()
     assert shop.figures.precision < 0.985
     assert shop.figures.review_rate < 0.05
