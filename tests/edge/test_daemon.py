@@ -367,6 +367,32 @@ def test_too_much_memory_is_an_alarm(folder: Path) -> None:
     with_daemon(folder, story)
 
 
+@pytest.mark.parametrize("part", ["journal", "step"])
+def test_planted_hang_in_the_running_daemon_is_a_complaint(folder: Path, part: str) -> None:
+    async def story(daemon: Daemon) -> list[str]:
+        daemon.watchdog._deadlines_s = {"step": 0.15, "journal": 0.15}
+        assert daemon.watchdog.complaints() == []
+        resume = asyncio.Event()
+        place: Any = daemon.journal if part == "journal" else daemon.engine
+        name = "append_step" if part == "journal" else "step"
+        works = getattr(place, name)
+
+        async def hangs(*values: Any) -> Any:
+            await resume.wait()
+            return await works(*values)
+
+        setattr(place, name, hangs)
+        await until(lambda: len(daemon.watchdog.complaints()) == 2)
+        complaints = daemon.watchdog.complaints()
+        assert read_status(daemon.config)["healthy"] is False or daemon._status()["complaints"]
+        resume.set()
+        await until(lambda: not daemon.watchdog.complaints())
+        return complaints
+
+    told = with_daemon(folder, story)
+    assert [complaint.split()[0] for complaint in told] == ["step", "journal"]
+
+
 # --- exit statuses and signals -------------------------------------------------------------------
 
 
