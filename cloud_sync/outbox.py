@@ -22,10 +22,12 @@ from typing import Any
 from cloud_sync.database import Database
 
 ERROR_LENGTH_MAX = 500  # characters of an answer kept for the operator
+# The index's own condition has to stand in a query word for word, else SQLite scans the table.
+OPEN = "state IN ('queued','sending','parked')"
 KEEP_SETTLED_NS = 30 * 86_400 * 1_000_000_000  # replay and dispute of webhooks; then pruned
 PRUNE_ROWS = 500  # a pass; big deletes would hold up the sender (100,000 rows took 12 s)
 
-SCHEMA = """
+SCHEMA = f"""
 CREATE TABLE IF NOT EXISTS request(
   id INTEGER PRIMARY KEY,
   grp TEXT NOT NULL,
@@ -43,7 +45,7 @@ CREATE TABLE IF NOT EXISTS request(
   status INTEGER, last_error TEXT NOT NULL DEFAULT '',
   created_ns INTEGER NOT NULL, answered_ns INTEGER);
 CREATE INDEX IF NOT EXISTS request_open ON request(grp, cause, id)
-  WHERE state IN ('queued','sending','parked');
+  WHERE {OPEN};
 CREATE INDEX IF NOT EXISTS request_settled ON request(answered_ns) WHERE state IN ('done','void');
 CREATE INDEX IF NOT EXISTS request_visit ON request(visit);
 CREATE INDEX IF NOT EXISTS request_message ON request(message);
@@ -69,6 +71,11 @@ _COLUMNS = {  # field of Request -> where it stands
     **{name: f"r.{name}" for name in ("message", "generation", "idem", "operation")},
     **{name: f"r.{name}" for name in ("destination", "visit", "subject", "path", "body", "cause")},
 }
+_SET_HEAD = (
+    "UPDATE grp_head SET (head,destination) = (SELECT id,destination FROM request"  # noqa: S608
+    f" WHERE grp=?1 AND {OPEN} AND state='queued' ORDER BY cause,id LIMIT 1),"
+    " not_before_ns=?2 WHERE grp=?1 AND head IS NULL"
+)
 _FIELDS = tuple(_COLUMNS)
 _HEADS = f"SELECT {', '.join(_COLUMNS.values())} FROM grp_head h JOIN request r ON r.id=h.head"  # noqa: S608
 
@@ -257,7 +264,7 @@ class Outbox:
 
     async def open_count(self, *, but_parked: bool = False) -> int:
         """Requests that wait or are under way; ``but_parked``: not those of parked groups."""
-        query = "SELECT count(*) FROM request WHERE state IN ('queued','sending','parked')"
+        query = f"SELECT count(*) FROM request WHERE {OPEN}"  # noqa: S608
         if but_parked:
             query += " AND grp NOT IN (SELECT grp FROM grp_head WHERE state='parked')"
         ((count,),) = await self._db.execute_fetchall(query)
@@ -266,7 +273,7 @@ class Outbox:
     async def waiting_behind(self, destination: str) -> int:
         """Open requests of the groups whose head goes to this destination and is not parked."""
         query = (
-            "SELECT count(*) FROM request WHERE state IN ('queued','sending') AND grp IN"
+            f"SELECT count(*) FROM request WHERE {OPEN} AND grp IN"  # noqa: S608
             " (SELECT grp FROM grp_head WHERE destination=? AND state!='parked')"
         )
         ((count,),) = await self._db.execute_fetchall(query, (destination,))
@@ -310,9 +317,7 @@ class Outbox:
     async def _set_heads(self, groups: Iterable[str], now_ns: int) -> None:
         """Give each group without a head its next request; a head once set stays."""
         await self._db.executemany(
-            "UPDATE grp_head SET (head,destination) = (SELECT id,destination FROM request"
-            " WHERE grp=?1 AND state='queued' ORDER BY cause,id LIMIT 1), not_before_ns=?2"
-            " WHERE grp=?1 AND head IS NULL",
+            _SET_HEAD,
             [(group, now_ns) for group in groups],
         )
 

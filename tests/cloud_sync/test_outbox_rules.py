@@ -224,3 +224,38 @@ def test_the_queue_keeps_order_and_loses_nothing_whatever_happens() -> None:
 def test_a_planted_bug_is_reported(kind: type[Outbox]) -> None:
     with pytest.raises(AssertionError, match=r"queued|never arrived"):
         check(kind, 40)
+
+
+def test_work_is_found_at_a_cost_that_does_not_grow_with_the_queue(tmp_path: Path) -> None:
+    """Steps of SQLite's machine for one take and one answer, beside 100 and 10,000 waiting."""
+
+    async def steps(waiting: int) -> int:
+        database = await Database.open(tmp_path / f"{waiting}.db", outbox_module.SCHEMA)
+        outbox, counted = Outbox(database), 0
+
+        def tick() -> int:
+            nonlocal counted
+            counted += 1
+            return 0
+
+        async with database.transaction():
+            requests = [queued("blocked" if i % 2 else f"g{i}", i) for i in range(waiting)]
+            await outbox.add(requests, 1)
+        await database.connection.set_progress_handler(tick, 10)
+        async with database.transaction():
+            taken = await outbox.claim("broker", 4, 2)
+            await outbox.done([(request, 200) for request in taken], 2)
+            await outbox.next_due_ns("broker")
+        await database.connection.set_progress_handler(lambda: 0, 0)
+        await database.close()
+        return counted
+
+    few, many = asyncio.run(steps(100)), asyncio.run(steps(10_000))
+    assert many < 2 * few, (few, many)
+
+
+def queued(group: str, number: int) -> NewRequest:
+    return NewRequest(
+        **{"group": group, "cause": number, "message": f"m{number}", "operation": "x"},
+        **{"destination": "broker", "path": "/", "body": b""},
+    )
