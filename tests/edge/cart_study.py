@@ -9,12 +9,13 @@ import numpy as np
 from edge.cart_tracker import CartTracker
 from edge.sensors.weight_steps import WeightSteps
 from edge.vision.track_history import TrackWindow
-from messages.events import Event, VisitKind, VisitStarted
+from messages.events import Event, LineState, ReviewRequested, VisitKind, VisitStarted
 from messages.ids import (
     AccountRef,
     CredentialId,
     GateId,
     PlateId,
+    ReviewId,
     ShelfId,
     Sku,
     StoreId,
@@ -26,6 +27,8 @@ SECOND = 1_000_000_000
 SHELVES, PLATES = 5, 12  # one facing a plate: 60 facings
 PLATE_M = 0.10
 FAR = (50.0, 50.0)
+# For stories. Shelf 0: plate k holds sku k. Plates 1 and 2 hold nearly the same mass.
+MASSES = [500.0, 330.0, 332.0, 120.0, 45.0, 1000.0, 250.0, 700.0, 90.0, 410.0, 610.0, 850.0]
 
 
 def store(masses: list[float], spread: float = 0.02) -> StoreConfig:
@@ -205,3 +208,24 @@ def no_steps(config: StoreConfig) -> WeightSteps:
         plate_sd_g=rows,
         flags=none,
     )
+
+
+def charged(story: Story, visit: VisitId) -> dict[str, int]:
+    cart = story.tracker.carts[visit]
+    return {ln.sku: ln.quantity for ln in cart.lines if ln.state is LineState.CHARGED}
+
+
+def only(events: list[Event], kind: type) -> Event:
+    assert [type(e) for e in events] == [kind], events
+    return events[0]
+
+
+def in_doubt(story: Story) -> tuple[VisitId, VisitId, ReviewId]:
+    """Two shoppers, either of whom took sku05."""
+    a, b = story.enter("v1"), story.enter("v2")
+    story.stand(a, 0, 3)
+    story.stand(b, 0, 7)
+    asked = only(story.move(0, {5: -1000.0}), ReviewRequested)
+    assert isinstance(asked, ReviewRequested)
+    assert asked.review == "st-r1"
+    return a, b, asked.review
