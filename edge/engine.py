@@ -9,14 +9,16 @@ and no I/O: given the same state and arguments, events and ids are the same, byt
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 from edge.cart_tracker import CartTracker, CartTrackerState, InvalidAnswer
 from edge.gate import Admitted, GateKeeper, GateKeeperState, GateOutputs
 from edge.sensors.weight_steps import WeightSensing, WeightState
 from edge.timeline import Timeline, TimelineState
-from edge.vision.person_tracker import PersonTracker, PersonTrackerState
+from edge.vision.person_tracker import PersonTracker
+from edge.vision.tracks import PersonTrackerState
 from messages.codec import decode_state, encode_state
 from messages.commands import Command
 from messages.events import (
@@ -237,18 +239,28 @@ class Engine:
 
     def _operator(self, now_ns: int, seen: OperatorAction) -> None:
         if seen.kind is OperatorActionKind.REVIEW_ANSWER and seen.review_answer is not None:
-            try:
-                self._emit(self.carts.answer(seen.review_answer, now_ns, seen.operator))
-            except InvalidAnswer as error:
-                self._count("answers_refused")
-                key = f"answer:{seen.review_answer.review}"
-                self._raise_alarm(now_ns, key, "warning", str(error), None)
+            answer = seen.review_answer
+            with self._refusals_as_alarms(now_ns, f"answer:{answer.review}"):
+                self._emit(self.carts.answer(answer, now_ns, seen.operator))
+        elif seen.kind is OperatorActionKind.PLANOGRAM_CHANGE and seen.facing_sku is not None:
+            facing, sku = seen.facing_sku
+            with self._refusals_as_alarms(now_ns, f"planogram:{facing}"):
+                self.carts.planogram_changed(facing, sku)
         else:
             self.gate.operator(seen)
 
+    @contextmanager
+    def _refusals_as_alarms(self, now_ns: int, key: str) -> Iterator[None]:
+        """What an operator asked and cannot be is told to people, never raised."""
+        try:
+            yield
+        except InvalidAnswer as error:
+            self._count("answers_refused")
+            self._raise_alarm(now_ns, key, "warning", str(error), None)
+
     def _set_aside(self, now_ns: int, seen: StepSetAside) -> None:
-        """A step was lost: what happened in it is unknown, so open carts are doubtful."""
-        detail = f"step {seen.step} failed twice and was set aside: {seen.error}"
+        """A step is not what the record says: what happened is unknown, open carts are doubtful."""
+        detail = f"step {seen.step} is in doubt: {seen.error}"
         self._raise_alarm(now_ns, f"step:{seen.step}", "critical", detail, None)
         self._emit(self.carts.doubt_all(now_ns, detail))
 

@@ -154,7 +154,10 @@ class DeviceHealth:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReviewAnswer:
-    """What a person decided: ``visit`` None means that nobody is charged."""
+    """What a person decided: ``visit`` None means that nobody is charged.
+
+    ``quantity`` > 0 says taken, < 0 put back, as the candidates of the review do.
+    """
 
     review: ReviewId
     visit: VisitId | None
@@ -205,7 +208,7 @@ class ClockAnchor:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepSetAside:
-    """The runtime set a step aside after it failed twice: its observations were not applied."""
+    """The runtime could not apply a step: it failed twice, or a replay of it differs."""
 
     received_at_ns: int
     step: int

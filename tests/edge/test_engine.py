@@ -250,6 +250,24 @@ def test_an_answer_to_an_unknown_review_is_an_alarm_and_no_crash(store):
     assert "nonsense" in alarm.detail
 
 
+def test_a_changed_planogram_is_taken_over_and_an_impossible_one_is_an_alarm(store):
+    engine = open_store(store)
+    facing = store.facings[0].id or store.facings[0].plates[0]
+
+    def change(sku):
+        return OperatorAction(
+            kind=OperatorActionKind.PLANOGRAM_CHANGE,
+            received_at_ns=2 * S,
+            operator="console",
+            facing_sku=(facing, sku),
+        )
+
+    assert engine.step(2 * S, [change(store.products[5].id)]).events == ()
+    (alarm,) = engine.step(3 * S, [change("no-such-thing")]).events
+    assert isinstance(alarm, AlarmRaised)
+    assert "no-such-thing" in alarm.detail
+
+
 def test_a_view_is_plain_json(day):
     import json
 
