@@ -17,6 +17,7 @@ import msgspec
 
 from cloud_sync.book import WEBHOOK, Book, Round
 from cloud_sync.outbox import NewRequest, NotParked
+from cloud_sync.purchase import SettlementError
 
 COMMANDS_MAX = 100  # carried out in one round
 COMMAND_BYTES_MAX = 16 * 1024
@@ -116,7 +117,7 @@ class Desk:
                     done = await self._replay(command, round_)
                 case _:
                     done = "refused: unknown command"
-        except NotParked as error:
+        except (NotParked, SettlementError) as error:
             done = f"refused: {error}"
         await self._book.database.audit(
             round_.wall_ns,

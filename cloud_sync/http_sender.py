@@ -6,9 +6,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
+import logging
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
@@ -29,6 +31,8 @@ KEY_LENGTH_MAX = 4096
 SECRET_MASK = "[secret]"  # noqa: S105
 HEADER_SAFE = ":-_.~@/"  # stays readable in a header; anything odd is percent-encoded
 
+log = logging.getLogger("walkout.sync")
+
 
 class EndpointError(ValueError):
     """An address or key file of the configuration that we do not use; never shows a secret."""
@@ -41,6 +45,7 @@ class Endpoint:
     name: str
     url: str
     socket: str = ""
+    key_file: str = ""
     secret: str = field(default="", repr=False)
     signing: Webhook | None = field(default=None, repr=False)
 
@@ -49,7 +54,9 @@ def endpoint(name: str, url: str, key_file: str) -> Endpoint:
     """An endpoint that is authorized by a bearer key from a file. Raises EndpointError."""
     base, socket = checked_url(name, url)
     secret = read_secret(name, key_file)
-    return Endpoint(name=name, url=base.rstrip("/"), socket=socket, secret=secret)
+    return Endpoint(
+        name=name, url=base.rstrip("/"), socket=socket, key_file=key_file, secret=secret
+    )
 
 
 def webhook_endpoint(url: str, secret_file: str) -> Endpoint:
@@ -82,6 +89,8 @@ def read_secret(name: str, path: str) -> str:
         raise EndpointError(f"{name}: no key file is configured")
     try:
         text = Path(path).read_text("ascii").strip()
+        if Path(path).stat().st_mode & 0o077:
+            log.warning("%s: key file %s can be read by others: chmod 600", name, path)
     except (OSError, UnicodeDecodeError) as error:
         raise EndpointError(
             f"{name}: key file {path} cannot be read: {type(error).__name__}"
@@ -110,6 +119,14 @@ class Sender:
     async def __aexit__(self, *_: object) -> None:
         for session in self._sessions.values():
             await session.close()
+
+    def reload(self, name: str) -> None:
+        """Read a key file again, which may have been mended; a bad one leaves the old key."""
+        endpoint = self.endpoints[name]
+        if endpoint.signing is None:
+            with contextlib.suppress(EndpointError):
+                secret = read_secret(name, endpoint.key_file)
+                self.endpoints[name] = replace(endpoint, secret=secret)
 
     async def send(self, request: Request) -> Answer:
         """One attempt, within the time-out; whatever the network does comes back as an answer."""

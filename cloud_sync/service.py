@@ -20,21 +20,23 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from pathlib import Path
+
+import aiosqlite
 
 from cloud_sync import book as book_module
 from cloud_sync import outbox as outbox_module
 from cloud_sync import retailer
 from cloud_sync.book import WEBHOOK, Book, Fact, Policy
-from cloud_sync.database import Database, SyncStoreError
+from cloud_sync.database import Database, SyncStoreError, read_only_uri
 from cloud_sync.desk import Command, Desk, replay, resume, void
 from cloud_sync.destinations import Destination
 from cloud_sync.http_sender import Endpoint, EndpointError, Sender, endpoint, webhook_endpoint
 from cloud_sync.journal_reader import JournalMissing, JournalReader, JournalReplaced
 from cloud_sync.outbox import Outbox, Request
-from cloud_sync.outcomes import Answer
+from cloud_sync.outcomes import Answer, Verdict
 from cloud_sync.payments import broker
 from cloud_sync.purchase import SettlementError, Terms
 from cloud_sync.views import deliveries, receipts, summary
@@ -50,6 +52,8 @@ PRUNE_NS = 60_000_000_000
 NS = 1_000_000_000
 JOURNAL_REMEDY = "Nothing new is imported; the queue goes on. Put the right journal back."
 DRAIN_PROBES = 2  # --drain gives a barred destination this many chances
+
+ALARMING = (Verdict.REFUSED, Verdict.BARRED)
 
 log = logging.getLogger("walkout.sync")
 
@@ -148,7 +152,19 @@ class Service:
         """Free what a killed process was sending, find the cursor, say that we are ready."""
         await self.outbox.recover(self.clock.now_ns())
         self._cursor = await self.book.cursor()
+        self._spawn(self._check_file())
         notify("READY=1")
+
+    async def _check_file(self) -> None:
+        """A damaged file is found now, beside the work, not at the row that is needed."""
+        uri = read_only_uri(self.database.path)
+        async with (
+            aiosqlite.connect(uri, uri=True) as db,
+            db.execute("PRAGMA quick_check(1)") as cursor,
+        ):
+            row = await cursor.fetchone()
+        if row is None or row[0] != "ok":
+            raise SyncStoreError(f"{self.database.path} is damaged: {row}. Restore it.")
 
     def stop(self) -> None:
         self._stopping.set()
@@ -185,9 +201,7 @@ class Service:
             await self._housekeeping(now_ns)
         for request in await self._commit(facts, self._take_answers()):
             self.destinations[request.destination].in_flight += 1
-            task = asyncio.create_task(self._send(request))
-            self._sending.add(task)
-            task.add_done_callback(self._sent)
+            self._spawn(self._send(request))
 
     async def _commit(
         self, facts: list[Fact], answers: list[tuple[Request, Answer]]
@@ -201,7 +215,8 @@ class Service:
                 round_ = await self.book.round(visits, now_ns, time.time_ns())
                 for request, answer in answers:
                     verdict = round_.reply(request, answer)
-                    log.debug("%s attempt %d: %s", request.idem, request.attempt, verdict)
+                    level = logging.WARNING if verdict in ALARMING else logging.DEBUG
+                    log.log(level, "%s attempt %d: %s", request.idem, request.attempt, verdict)
                 for fact in facts:
                     round_.fact(fact)
                 await round_.write()
@@ -215,7 +230,10 @@ class Service:
             return []
         claims = list[Request]()
         for destination in self.destinations.values():
-            claims += await self.outbox.claim(destination.name, destination.room(now_ns), now_ns)
+            room = destination.room(now_ns)
+            if room and destination.barred:
+                self.sender.reload(destination.name)
+            claims += await self.outbox.claim(destination.name, room, now_ns)
         return claims
 
     def _take_answers(self) -> list[tuple[Request, Answer]]:
@@ -230,8 +248,13 @@ class Service:
         self._answers.append((request, answer))
         self._wake.set()
 
+    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(work)
+        self._sending.add(task)
+        task.add_done_callback(self._sent)
+
     def _sent(self, task: asyncio.Task[None]) -> None:
-        """A send that raised is a fault of ours: the next round ends the process with it."""
+        """A task that raised is a fault of ours: the next round ends the process with it."""
         self._sending.discard(task)
         if not task.cancelled() and task.exception() is not None:
             self._crash = task.exception()

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from cloud_sync.purchase import (
+    ENDS,
     AdjustDeclined,
     Adjusted,
     Ask,
@@ -370,21 +371,35 @@ class Row:
 
 
 S = Stage
-_AFTER_CART = (S.PRICING, S.VOIDING, S.FREE)
+_HELD_CART = (S.PRICING, S.VOIDING)
+_UNHELD_CART = (S.PRICING, S.FREE)
 _AFTER_PRICE = (S.CAPTURING, S.ADJUSTING, S.VOIDING, S.FREE, S.UNPAID)
+
+
+def _answers_to_pricing(stage: Stage) -> dict[tuple[Stage, type], Row]:
+    return {
+        (stage, Priced): Row(_priced, _AFTER_PRICE),
+        (stage, CartRefused): Row(_cart_refused, (S.BAD_CART,)),
+        (stage, PriceRefused): Row(_price_refused, (S.BAD_PRICE,)),
+        (stage, GivenUp): Row(_given_up, (S.CANCELLED,)),
+    }
+
 
 TABLE: dict[tuple[Stage, type], Row] = {
     (S.NEW, VisitStarted): Row(_started, (S.HOLD_REQUESTED, S.NO_HOLD)),
-    (S.NEW, CartClosed): Row(_cart, _AFTER_CART),  # staff, or a start before our first journal
+    (S.NEW, CartClosed): Row(_cart, _UNHELD_CART),  # staff, or a start before our first journal
     (S.HOLD_REQUESTED, Held): Row(_held, (S.HELD,)),
     (S.HOLD_REQUESTED, HoldDeclined): Row(_declined_at_entry, (S.NO_HOLD,)),
     (S.HOLD_REQUESTED, GivenUp): Row(_declined_at_entry, (S.NO_HOLD,)),
     (S.HOLD_REQUESTED, CartClosed): Row(_cart_early, (S.CLOSING,)),
-    (S.CLOSING, Held): Row(_held, _AFTER_CART),
-    (S.CLOSING, HoldDeclined): Row(_declined_at_entry, _AFTER_CART),
-    (S.CLOSING, GivenUp): Row(_declined_at_entry, _AFTER_CART),
-    (S.HELD, CartClosed): Row(_cart, _AFTER_CART),
-    (S.NO_HOLD, CartClosed): Row(_cart, _AFTER_CART),
+    (S.CLOSING, Held): Row(_held, _HELD_CART),
+    (S.CLOSING, HoldDeclined): Row(_declined_at_entry, _UNHELD_CART),
+    (S.CLOSING, GivenUp): Row(_declined_at_entry, _UNHELD_CART),
+    (S.HELD, CartClosed): Row(_cart, _HELD_CART),
+    (S.NO_HOLD, CartClosed): Row(_cart, _UNHELD_CART),
+    **_answers_to_pricing(S.PRICING),
+    **_answers_to_pricing(S.BAD_CART),  # a resumed request may be answered anew
+    **_answers_to_pricing(S.BAD_PRICE),
     (S.ADJUSTING, Adjusted): Row(_adjusted, (S.CAPTURING,)),
     (S.ADJUSTING, AdjustDeclined): Row(_declined_at_exit, (S.UNPAID,)),
     (S.ADJUSTING, GivenUp): Row(_declined_at_exit, (S.UNPAID,)),
@@ -398,17 +413,15 @@ TABLE: dict[tuple[Stage, type], Row] = {
     (S.CANCELLED, HoldVoided): Row(_released_late, (S.CANCELLED,)),
     (S.CANCELLED, GivenUp): Row(_released_late, (S.CANCELLED,)),
 }
-for _stage in (S.PRICING, S.BAD_CART, S.BAD_PRICE):  # a resumed request may be answered anew
-    TABLE[_stage, Priced] = Row(_priced, _AFTER_PRICE)
-    TABLE[_stage, CartRefused] = Row(_cart_refused, (S.BAD_CART,))
-    TABLE[_stage, PriceRefused] = Row(_price_refused, (S.BAD_PRICE,))
-    TABLE[_stage, GivenUp] = Row(_given_up, (S.CANCELLED,))
 
 
-def table_markdown() -> str:
-    """The table as the guide prints it."""
-    head = "| in stage | on | goes to |\n| --- | --- | --- |\n"
-    return head + "".join(
-        f"| {stage} | {signal.__name__} | {', '.join(row.to)} |\n"
-        for (stage, signal), row in TABLE.items()
-    )
+def diagram_markdown() -> str:
+    """The table as a Mermaid diagram, one arrow for each pair of stages."""
+    arrows: dict[tuple[Stage, Stage], list[str]] = {}
+    for (stage, signal), row in TABLE.items():
+        for to in row.to:
+            arrows.setdefault((stage, to), []).append(signal.__name__)
+    drawn = [f"    {a} --> {b}: {', '.join(on)}" for (a, b), on in arrows.items() if a != b]
+    ends = [f"    {stage} --> [*]" for stage in Stage if stage in ENDS]
+    lines = ["```mermaid", "stateDiagram-v2", f"    [*] --> {Stage.NEW}", *drawn, *ends, "```"]
+    return "\n".join(lines) + "\n"

@@ -30,7 +30,7 @@ from cloud_sync.purchase import (
     Step,
     Terms,
 )
-from cloud_sync.settlement import TABLE, settle, table_markdown
+from cloud_sync.settlement import TABLE, diagram_markdown, settle
 from messages import codec
 from messages.events import CartClosed, PricedLine, VisitKind, VisitStarted
 from messages.ids import LineId, Sku, VisitId
@@ -196,5 +196,5 @@ def test_every_stage_can_be_reached_and_left_but_the_ends() -> None:
     assert set(Stage) - left == {Stage.PAID, Stage.FREE}
 
 
-def test_the_guide_shows_the_table_as_it_is() -> None:
-    assert table_markdown() in GUIDE.read_text()
+def test_the_guide_draws_the_table_as_it_is() -> None:
+    assert diagram_markdown() in GUIDE.read_text()

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from pathlib import Path
 from typing import Any
 
+import pytest
 from second_systems import (
     KEYS,
     SECRET,
@@ -21,6 +23,7 @@ from second_systems import (
 )
 
 from cloud_sync import service, views
+from cloud_sync.database import SyncStoreError
 from messages.events import VisitKind
 from messages.store_config import StoreConfig
 
@@ -77,8 +80,6 @@ def test_a_cart_becomes_a_receipt_and_a_webhook(tmp_path: Path) -> None:
 
 
 def types_of_events(config: StoreConfig) -> list[str]:
-    import sqlite3
-
     with sqlite3.connect(config.paths.sync) as db:
         return [t for (t,) in db.execute("SELECT type FROM settlement_event ORDER BY seq")]
 
@@ -290,3 +291,46 @@ def test_keys_are_nowhere_in_the_file_even_when_echoed(tmp_path: Path) -> None:
     assert b"you sent Bearer [secret]" in content
     assert all(k.encode() not in content for k in (*KEYS.values(), SECRET, SECRET[6:]))
     assert config.paths.sync
+
+
+def test_a_mended_key_file_is_read_at_the_next_probe(tmp_path: Path) -> None:
+    systems = SecondSystems()
+
+    async def story() -> None:
+        async with serving(systems):
+            config = store_config(tmp_path, systems.url)
+            JournalFile(Path(config.paths.journal)).append(*whole_visit("v1", "ann", "apple"))
+            (tmp_path / "broker.key").write_text("an-old-key")
+            running = asyncio.create_task(service.run(config))
+            while "barred:broker" not in {a["key"] for a in alarms(config)}:  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+            (tmp_path / "broker.key").write_text(KEYS["broker"])
+            await asyncio.wait_for(systems.told.wait(), 10)
+            assert alarms(config) == []
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+
+    asyncio.run(story())
+    assert systems.captured == {"capture-v1": 120}
+
+
+def alarms(config: StoreConfig) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = views.summary(Path(config.paths.sync))["alarms"]
+    return found
+
+
+def test_a_damaged_file_is_refused(tmp_path: Path) -> None:
+    systems = SecondSystems()
+    visits = [e for i in range(40) for e in whole_visit(f"v{i}", f"a{i}", "apple")]
+    config = settle(tmp_path, systems, *visits)
+    file = Path(config.paths.sync)
+    content = bytearray(file.read_bytes())
+    content[40_000:44_000] = b"\x99" * 4_000
+    file.write_bytes(content)
+
+    async def story() -> None:
+        async with serving(systems):
+            await asyncio.wait_for(service.run(store_config(tmp_path, systems.url)), 10)
+
+    with pytest.raises((SyncStoreError, sqlite3.DatabaseError), match=r"damaged|malformed"):
+        asyncio.run(story())
