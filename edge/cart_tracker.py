@@ -16,8 +16,8 @@ from typing import Protocol
 
 import numpy as np
 
-from edge.cart_answers import InvalidAnswer, UnknownVisit, resolution
-from edge.cart_decision import (
+from edge.carts.answers import InvalidAnswer, UnknownVisit, resolution
+from edge.carts.decision import (
     Circumstances,
     Doubt,
     SurePart,
@@ -25,14 +25,14 @@ from edge.cart_decision import (
     put_verdict,
     take_verdict,
 )
-from edge.cart_holdings import holdings, line_of_return, probability_of_coming_back
-from edge.cart_memory import Memory, after_put, after_take
-from edge.cart_outcomes import Outcomes, StepView
-from edge.cart_planogram import Planogram
-from edge.cart_put import Holdings, explain_put
-from edge.cart_state import CartTrackerState, HeldStep, VisitRecord, held_steps, step_view
-from edge.cart_take import explain_take
-from edge.cart_who import Actors, Window, actors_at
+from edge.carts.holdings import holdings, line_of_return, probability_of_coming_back
+from edge.carts.memory import Memory, after_put, after_take
+from edge.carts.outcomes import Outcomes, StepView
+from edge.carts.planogram import Planogram
+from edge.carts.put import Holdings, explain_put
+from edge.carts.state import CartTrackerState, HeldStep, VisitRecord, held_steps, step_view
+from edge.carts.take import explain_take
+from edge.carts.who import Actors, Window, actors_at
 from edge.sensors.weight_steps import StepFlag, WeightSteps
 from messages.arrays import Bools, Floats
 from messages.cart import DEADLINE, Cart

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edge.cart_likelihood import (
+from edge.carts.likelihood import (
     centre_log_likelihood,
     log_sum,
     mass_log_likelihood,
@@ -14,7 +14,7 @@ from edge.cart_likelihood import (
     spill_table,
     wrist_ratio,
 )
-from edge.cart_who import actors_at
+from edge.carts.who import actors_at
 from messages.arrays import Floats
 from messages.ids import VisitId
 

@@ -15,8 +15,8 @@ from cart_study import (
     store,
 )
 
-from edge.cart_answers import BadQuantity, UnknownReview, UnknownSku, UnknownVisit
 from edge.cart_tracker import InvalidAnswer
+from edge.carts.answers import BadQuantity, UnknownReview, UnknownSku, UnknownVisit
 from messages.codec import encode_state
 from messages.events import (
     CartState,

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from edge.cart_outcomes import StepView
-from edge.cart_planogram import ForeignObject, Misplaced, Planogram
+from edge.carts.outcomes import StepView
+from edge.carts.planogram import ForeignObject, Misplaced, Planogram
 from edge.sensors.weight_steps import WeightSteps
 from messages.arrays import Floats
 from messages.cart import Cart

@@ -13,7 +13,7 @@ from enum import IntEnum
 
 import numpy as np
 
-from edge.cart_likelihood import (
+from edge.carts.likelihood import (
     GAIN_SD,
     log_normal,
     log_sum,
@@ -22,8 +22,8 @@ from edge.cart_likelihood import (
     mess_log_likelihood,
     pair_log_likelihood,
 )
-from edge.cart_planogram import Planogram
-from edge.cart_who import Actors
+from edge.carts.planogram import Planogram
+from edge.carts.who import Actors
 from messages.arrays import Bools, Floats, Ints
 
 # Priors: our judgement of a convenience store, to be learned from recordings later.

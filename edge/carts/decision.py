@@ -11,9 +11,9 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from edge.cart_outcomes import Kind, Outcomes
-from edge.cart_put import Holdings
-from edge.cart_who import Actors
+from edge.carts.outcomes import Kind, Outcomes
+from edge.carts.put import Holdings
+from edge.carts.who import Actors
 from messages.arrays import Bools
 from messages.events import Candidate
 from messages.ids import Sku, VisitId

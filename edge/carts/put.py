@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edge.cart_likelihood import centre_log_likelihood, log_weight, pair_log_likelihood
-from edge.cart_outcomes import (
+from edge.carts.likelihood import centre_log_likelihood, log_weight, pair_log_likelihood
+from edge.carts.outcomes import (
     HOME,
     NONE,
     NOT_HELD,
@@ -28,8 +28,8 @@ from edge.cart_outcomes import (
     single_mass,
     worth,
 )
-from edge.cart_planogram import Planogram
-from edge.cart_who import Actors
+from edge.carts.planogram import Planogram
+from edge.carts.who import Actors
 from messages.arrays import Bools, Floats, Ints
 
 

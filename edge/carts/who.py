@@ -13,7 +13,7 @@ from typing import Protocol
 
 import numpy as np
 
-from edge.cart_likelihood import reach, wrist_ratio
+from edge.carts.likelihood import reach, wrist_ratio
 from messages.arrays import Floats, Ints
 from messages.ids import VisitId
 

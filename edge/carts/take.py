@@ -6,14 +6,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from edge.cart_likelihood import (
+from edge.carts.likelihood import (
     centre_log_likelihood,
     log_normal,
     log_sum,
     log_weight,
     pair_log_likelihood,
 )
-from edge.cart_outcomes import (
+from edge.carts.outcomes import (
     ACTOR_MIN,
     NONE,
     ONE_PERSON,
@@ -34,8 +34,8 @@ from edge.cart_outcomes import (
     single_mass,
     worth,
 )
-from edge.cart_planogram import ForeignObject, Planogram, Sources
-from edge.cart_who import Actors
+from edge.carts.planogram import ForeignObject, Planogram, Sources
+from edge.carts.who import Actors
 from messages.arrays import Floats, Ints
 
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from edge.cart_outcomes import Kind, Outcomes, StepView
-from edge.cart_planogram import ForeignObject, Misplaced, Planogram
+from edge.carts.outcomes import Kind, Outcomes, StepView
+from edge.carts.planogram import ForeignObject, Misplaced, Planogram
 from messages.arrays import Bools
 
 MISPLACED_MAX = 256  # the oldest are forgotten first; staff tidy up long before

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edge.cart_outcomes import Kind, Outcomes
-from edge.cart_put import Holdings
+from edge.carts.outcomes import Kind, Outcomes
+from edge.carts.put import Holdings
 from messages.cart import Cart
 from messages.events import LineState, ReviewRequested
 from messages.ids import LineId, ReviewId, Sku, VisitId
