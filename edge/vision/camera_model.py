@@ -7,7 +7,6 @@ floor z = 0 where its height has run out. Frames and their letters: docs/FRAMES.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -16,12 +15,6 @@ import numpy as np
 from messages.arrays import Bools, Floats, read_only
 from messages.store_config import Camera
 
-FOOT_SD_U_PX = 4.0  # how far a detector's foot point lies from the foot, across; about 1 % of VGA
-FOOT_SD_V_PX = 5.0  # and along: soles, shadows
-BOX_JITTER = 0.03  # of the box's size: frame-to-frame jitter of box edges (COCO detectors: 2-4 %)
-FLOOR_SD_M = 0.08  # residual of a good extrinsic calibration, and of the feet about the body axis
-BORDER_PX = 3.0  # a foot this near to the image border may be cut off by it
-CUT_SHARE = 0.30  # of the box's height: how far beyond the border the real foot may be, one sigma
 RANGE_MAX_M = 60.0  # beyond it one pixel is metres; treated as not meeting the floor
 SINK_MIN = 1e-6  # least downward slope of a ray that is said to meet the floor
 UNDISTORT = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 20, 1e-9)  # 5 default rounds: 0.1 px
@@ -133,22 +126,23 @@ def rays(tangents: Floats, camera: CameraModel) -> Floats:
     return tangents[:, :1] * R[:, 0] + tangents[:, 1:] * R[:, 1] + R[:, 2]
 
 
-def meet_floor(origin: Floats, direction: Floats) -> tuple[Floats, Bools]:
-    """Where rays meet the floor z = 0.
+def meet_plane(origin: Floats, direction: Floats, height_m: float = 0.0) -> tuple[Floats, Bools]:
+    """Where rays meet the horizontal plane z = ``height_m``; 0 is the floor.
 
     Args:
         origin, direction: (n, 3) or broadcast to it, store frame.
 
     Returns:
-        (n, 2) x, y metres, NaN where the ray misses, and (n,) True where it meets the floor
-        in front of the camera within ``RANGE_MAX_M``.
+        (n, 2) x, y metres, NaN where the ray misses, and (n,) True where it meets the plane from
+        above, in front of the camera, within ``RANGE_MAX_M``.
     """
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        reach = -origin[..., 2] / direction[..., 2]
+        reach = (height_m - origin[..., 2]) / direction[..., 2]
         run = direction[..., :2] * reach[..., None]
         ok = (direction[..., 2] < -SINK_MIN) & (reach > 0)
         ok &= np.abs(run).max(axis=-1, initial=0.0) < RANGE_MAX_M
-    return np.where(ok[..., None], origin[..., :2] + run, np.nan), ok
+        points = np.where(ok[..., None], origin[..., :2] + run, np.nan)
+    return points, ok
 
 
 def floor_points(foot_px: Floats, camera: CameraModel) -> tuple[Floats, Bools]:
@@ -164,65 +158,7 @@ def floor_points(foot_px: Floats, camera: CameraModel) -> tuple[Floats, Bools]:
     Source: Hartley & Zisserman, Multiple View Geometry, chapter 6; docs/FRAMES.md.
     """
     direction = rays(undistorted(foot_px, camera), camera)
-    return meet_floor(camera.store_from_camera[None, :3, 3], direction)
-
-
-def foot_spread_px(boxes_px: Floats, feet_px: Floats, size_px: Floats) -> tuple[Floats, Bools]:
-    """One sigma of foot points, and which may be cut off by the image border.
-
-    Args:
-        boxes_px: (n, 4) x1, y1, x2, y2. feet_px: (n, 2). size_px: (n, 2) of their images.
-
-    Returns:
-        (2, n) pixels across and along the image; (n,) True where foot or box touches the border:
-        the real foot may be outside, so the spread is a share of the box instead of a few pixels.
-    """
-    extent = np.maximum(boxes_px[:, 2:] - boxes_px[:, :2], 0.0).T
-    edge = size_px - BORDER_PX
-    below = np.maximum(feet_px[:, 1], boxes_px[:, 3]) >= edge[:, 1]
-    beside = (boxes_px[:, 0] <= BORDER_PX) | (boxes_px[:, 2] >= edge[:, 0])
-    sd = BOX_JITTER * extent
-    sd[0] += FOOT_SD_U_PX + CUT_SHARE * extent[0] * beside
-    sd[1] += FOOT_SD_V_PX + CUT_SHARE * extent[1] * below
-    return sd, below | beside
-
-
-def floor_points_with_spread(
-    boxes_px: Floats, feet_px: Floats, cameras: Sequence[CameraModel], count: Sequence[int]
-) -> tuple[Floats, Floats, Bools, Bools]:
-    """Foot points of several images on the floor, with covariance; the tracker's hot path.
-
-    Pixel spread goes through the Jacobian, taken by differences of one pixel so that lens and
-    floor are in it.
-
-    Args:
-        boxes_px, feet_px: (n, 4), (n, 2), the images one after the other.
-        cameras: the cameras of the images. count: how many rows each of them has.
-
-    Returns:
-        (n, 2) metres, NaN where invalid; (3, n) covariance xx, xy, yy in m2; (n,) valid;
-        (n,) foot possibly cut off by the image border.
-    """
-    n = len(feet_px)
-    direction = np.empty((3, n, 3))
-    shifted = feet_px + _PIXEL_STEPS
-    at = 0
-    for model, rows in zip(cameras, count, strict=True):
-        tangents = undistorted(shifted[:, at : at + rows], model)
-        direction[:, at : at + rows] = rays(tangents, model).reshape(3, rows, 3)
-        at += rows
-    origin = np.repeat([model.store_from_camera[:3, 3] for model in cameras], count, axis=0)
-    size = np.repeat([(model.width_px, model.height_px) for model in cameras], count, axis=0)
-    points, ok = meet_floor(origin, direction)
-    sd, cut = foot_spread_px(boxes_px, feet_px, size)
-    Ju, Jv = ((points[1:] - points[0]) * sd[:, :, None]).transpose(0, 2, 1)
-    R = np.empty((3, n))  # R = J diag(sd^2) J' + floor
-    R[[0, 2]] = Ju * Ju + Jv * Jv + FLOOR_SD_M**2
-    R[1] = Ju[0] * Ju[1] + Jv[0] * Jv[1]
-    return points[0], R, np.asarray(ok.all(axis=0)), cut
-
-
-_PIXEL_STEPS = np.array([[[0.0, 0.0]], [[1.0, 0.0]], [[0.0, 1.0]]])
+    return meet_plane(camera.store_from_camera[None, :3, 3], direction)
 
 
 def _matrix(

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edge.vision.camera_model import CameraModel, floor_points_with_spread, rays, undistorted
-from messages.arrays import Bools, Floats, Ints
+from edge.vision import body_fit
+from edge.vision.camera_model import CameraModel, rays, undistorted
+from messages.arrays import Bools, Floats, Floats32, Ints
 from messages.observations import PersonDetections
 
 INSTANT_NS = 40_000_000  # less than a period at 15 Hz, more than the jitter of a triggered set
@@ -109,76 +110,82 @@ def _same_instant(group: list[PersonDetections], packet: PersonDetections) -> bo
 
 
 def on_floor(
-    group: Sequence[PersonDetections], cameras: Mapping[str, CameraModel], at_ns: int
+    group: Sequence[PersonDetections],
+    cameras: Mapping[str, CameraModel],
+    at_ns: int,
+    people: Floats,
 ) -> FloorDetections:
     """One instant's packets as floor points, with their age at ``at_ns``.
 
-    Boxes with NaN or off the floor are left out.
+    Boxes with NaN or off the floor are left out. ``people`` (n, 2): where people are known to be;
+    they help to tell a short person from one whose feet are hidden.
     """
     pixel = [k for k, packet in enumerate(group) if packet.positions_store_m is None]
     floor = [k for k, packet in enumerate(group) if packet.positions_store_m is not None]
     order = pixel + floor
     count = [len(group[k].scores) for k in order]
     scores = np.concatenate([group[k].scores for k in order])
-    position, covariance, ok, cut = _floor([group[k] for k in pixel], cameras)
-    if floor:
-        position, covariance, ok, cut = _with_positions(
-            [group[k] for k in floor], position, covariance, ok, cut
-        )
-    ages = [(at_ns - group[k].captured_at_ns) * 1e-9 for k in order]
-    age_s = np.repeat(np.array(ages), count)
     camera = np.repeat(np.array(order, dtype=np.int64), count)
-    covariance[[0, 2]] += (AGE_SPEED_SD_M_S * age_s) ** 2
-    ok &= scores >= SCORE_MIN
-    may_start = (scores >= SCORE_START_MIN) & ~cut
-    may_start &= covariance[0] + covariance[2] < 2 * START_SD_MAX_M**2
-    wrist_rays, origin = _wrists([group[k] for k in pixel], len(scores), cameras)
-    if ok.all():
-        return FloorDetections(
-            at_ns, camera, position.T.copy(), covariance, age_s, may_start, wrist_rays, origin
-        )
+    age_s = np.repeat([(at_ns - group[k].captured_at_ns) * 1e-9 for k in order], count)
+    fit = _fitted([group[k] for k in pixel], cameras)
+    if fit.doubtful.any():
+        _stand_short_people(fit, camera[: len(fit.ok)], people)
+    position, R, ok, cut = _with_positions([group[k] for k in floor], fit)
+    R[[0, 2]] += (AGE_SPEED_SD_M_S * age_s) ** 2
+    may_start = (scores >= SCORE_START_MIN) & ~cut & (R[0] + R[2] < 2 * START_SD_MAX_M**2)
+    k = np.flatnonzero(ok & (scores >= SCORE_MIN))
+    rays_, origin = _wrists([group[k] for k in pixel], len(scores), cameras)
     return FloorDetections(
         at_ns,
-        camera[ok],
-        np.ascontiguousarray(position[ok].T),
-        covariance[:, ok],
-        age_s[ok],
-        may_start[ok],
-        None if wrist_rays is None else wrist_rays[ok],
-        None if origin is None else origin[ok],
+        camera[k],
+        np.ascontiguousarray(position[k].T),
+        R[:, k],
+        age_s[k],
+        may_start[k],
+        None if rays_ is None else rays_[k],
+        None if origin is None else origin[k],
     )
 
 
-def _floor(
+def _fitted(
     packets: Sequence[PersonDetections], cameras: Mapping[str, CameraModel]
-) -> tuple[Floats, Floats, Bools, Bools]:
-    if not packets:
-        nothing = np.zeros(0, np.bool_)
-        return np.zeros((0, 2)), np.zeros((3, 0)), nothing, nothing
-    boxes = np.concatenate([packet.boxes_px for packet in packets]).astype(np.float64)
-    feet = np.concatenate([packet.feet_px for packet in packets]).astype(np.float64)
-    models = [cameras[packet.camera] for packet in packets]
-    count = [len(packet.scores) for packet in packets]
-    return floor_points_with_spread(boxes, feet, models, count)
+) -> body_fit.FloorFit:
+    boxes: list[Floats | Floats32] = [np.zeros((0, 4)), *(p.boxes_px for p in packets)]
+    feet: list[Floats | Floats32] = [np.zeros((0, 2)), *(p.feet_px for p in packets)]
+    return body_fit.fit(
+        np.concatenate(boxes),
+        np.concatenate(feet),
+        [cameras[packet.camera] for packet in packets],
+        [len(packet.scores) for packet in packets],
+    )
+
+
+def _stand_short_people(fit: body_fit.FloorFit, camera: Ints, people: Floats) -> None:
+    """Move the doubtful fits to their feet where other cameras or people known agree."""
+    k = np.flatnonzero(fit.doubtful)
+    rest = np.flatnonzero(~fit.doubtful & fit.ok)
+    others = np.concatenate((fit.position[rest], people))
+    by = np.concatenate((camera[rest], np.full(len(people), -1)))
+    short = k[body_fit.short_people(fit.foot[k], fit.position[k], camera[k], others, by)]
+    fit.position[short] = fit.foot[short]
+    fit.covariance[:, short] = fit.foot_covariance[:, short]
 
 
 def _with_positions(
-    packets: Sequence[PersonDetections],
-    position: Floats,
-    covariance: Floats,
-    ok: Bools,
-    cut: Bools,
+    packets: Sequence[PersonDetections], fit: body_fit.FloorFit
 ) -> tuple[Floats, Floats, Bools, Bools]:
     """Append the floor points of senders that work in the store frame."""
     given = [p.positions_store_m for p in packets if p.positions_store_m is not None]
+    if not given:
+        return fit.position, fit.covariance, fit.ok, fit.cut
     points = np.concatenate(given).astype(np.float64)
     R = np.zeros((3, len(points)))
     R[[0, 2]] = POSITION_SD_M**2
     return (
-        np.concatenate((position, points)),
-        np.concatenate((covariance, R), axis=1),
-        np.concatenate((ok, np.isfinite(points).all(axis=1))),
-        np.concatenate((cut, np.zeros(len(points), np.bool_))),
+        np.concatenate((fit.position, points)),
+        np.concatenate((fit.covariance, R), axis=1),
+        np.concatenate((fit.ok, np.isfinite(points).all(axis=1))),
+        np.concatenate((fit.cut, np.zeros(len(points), np.bool_))),
     )
 
 

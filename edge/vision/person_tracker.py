@@ -83,7 +83,9 @@ class PersonTracker:
         )
         for group in groups:
             at_ns = max(group[-1].captured_at_ns, state.at_ns)
-            self._instant(on_floor(group, self._cameras, at_ns))
+            known = state.people.phase == Phase.KNOWN
+            there = state.people.mean[:2, known & self._live()].T
+            self._instant(on_floor(group, self._cameras, at_ns, there))
         silent_until = now_ns - self._lateness_ns
         if silent_until > state.at_ns:
             self._instant(None, silent_until)

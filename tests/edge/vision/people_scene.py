@@ -85,22 +85,22 @@ class Eyes:
 
     def _image(self, k: int, at_ns: int, xy: np.ndarray) -> PersonDetections:
         model, rng, faults = self.models[k], self.rng, self.faults
-        boxes = bodies(model, xy)
+        boxes, feet = bodies(model, xy)
         seen = (boxes[:, 3] > 20) & (boxes[:, 1] < 460) & (boxes[:, 2] > 10) & (boxes[:, 0] < 630)
         seen &= np.isfinite(boxes).all(axis=1) & (rng.random(len(xy)) > faults.miss)
         if faults.occlusion and len(xy):
             distance = np.hypot(*(xy - model.store_from_camera[:2, 3]).T)
             seen &= covered(boxes, distance) < 0.6
         jitter = rng.normal(0.0, faults.jitter_px, boxes.shape)
-        boxes = (boxes + jitter)[seen]
-        boxes = np.clip(boxes, 0, [640, 480, 640, 480])
+        boxes = np.clip((boxes + jitter)[seen], 0, [640, 480, 640, 480])
+        feet = np.clip((feet + jitter[:, 2:])[seen], 0, [640, 480])
         scores = rng.uniform(0.5, 0.95, len(boxes))
         n_false = rng.poisson(faults.false_boxes * max(len(xy), 1))
         u, v = rng.uniform(30, 610, n_false), rng.uniform(200, 470, n_false)
         false = np.column_stack((u - 25, v - 150, u + 25, v))
         boxes = np.concatenate((boxes, false))
+        feet = np.concatenate((feet, np.column_stack((u, v))))
         scores = np.concatenate((scores, rng.uniform(0.3, 0.7, n_false)))
-        feet = np.column_stack(((boxes[:, 0] + boxes[:, 2]) / 2, boxes[:, 3]))
         return PersonDetections(
             camera=self.names[k],
             received_at_ns=at_ns,
@@ -112,16 +112,20 @@ class Eyes:
         )
 
 
-def bodies(model: CameraModel, xy: np.ndarray) -> np.ndarray:
-    """(n, 4) boxes of upright bodies 1.7 m tall and 0.5 m wide; NaN where not before the lens."""
+def bodies(
+    model: CameraModel, xy: np.ndarray, height_m: float = 1.7, from_m: float = 0.0
+) -> tuple[np.ndarray, np.ndarray]:
+    """Boxes (n, 4) of upright bodies 0.5 m wide, shown from a height on, and their lowest shown
+    points (n, 2); NaN where not before the lens."""
     n = len(xy)
-    foot, _ = project(np.column_stack((xy, np.zeros(n))), model)
-    head, _ = project(np.column_stack((xy, np.full(n, 1.7))), model)
+    foot, _ = project(np.column_stack((xy, np.full(n, from_m))), model)
+    head, _ = project(np.column_stack((xy, np.full(n, height_m))), model)
     depth = np.linalg.norm(
         np.column_stack((xy, np.full(n, 0.85))) - model.store_from_camera[:3, 3], axis=1
     )
     half = 0.25 * model.camera_matrix[0, 0] / np.maximum(depth, 0.3)
-    return np.column_stack((foot[:, 0] - half, head[:, 1], foot[:, 0] + half, foot[:, 1]))
+    left, right = np.minimum(foot[:, 0], head[:, 0]), np.maximum(foot[:, 0], head[:, 0])
+    return np.column_stack((left - half, head[:, 1], right + half, foot[:, 1])), foot
 
 
 def covered(boxes: np.ndarray, distance: np.ndarray) -> np.ndarray:

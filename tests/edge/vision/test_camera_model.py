@@ -12,7 +12,6 @@ from edge.vision.camera_model import (
     CalibrationError,
     camera_model,
     floor_points,
-    floor_points_with_spread,
     project,
 )
 
@@ -79,42 +78,6 @@ def test_no_points_are_fine():
         points, ok = function(np.zeros((0, 2)), model)
         assert points.shape == (0, 2)
         assert ok.shape == (0,)
-    points, R, ok, cut = floor_points_with_spread(np.zeros((0, 4)), np.zeros((0, 2)), [model], [0])
-    assert points.shape == (0, 2)
-    assert R.shape == (3, 0)
-    assert ok.shape == cut.shape == (0,)
-
-
-def test_spread_covers_the_scatter_of_jittered_feet():
-    """Normalized errors of feet with the stated pixel noise have mean square 2 or less."""
-    rng = np.random.default_rng(3)
-    model = camera_model(corner_cameras()[1])
-    xy, px = seen_floor(model, rng, 3000)
-    inner = (px[:, 1] < 470) & (px[:, 0] > 20) & (px[:, 0] < 620)
-    xy, px = xy[inner], px[inner]
-    noisy = px + rng.normal(0.0, [4.0, 5.0], px.shape)
-    boxes = np.column_stack((px[:, 0] - 5, px[:, 1] - 10, px[:, 0] + 5, px[:, 1]))
-    points, R, ok, _ = floor_points_with_spread(boxes, noisy, [model], [len(px)])
-    d = (points - xy)[ok]
-    det = R[0, ok] * R[2, ok] - R[1, ok] ** 2
-    d2 = (
-        R[2, ok] * d[:, 0] ** 2 - 2 * R[1, ok] * d[:, 0] * d[:, 1] + R[0, ok] * d[:, 1] ** 2
-    ) / det
-    assert np.mean(d2) < 2.2
-
-
-def test_feet_at_the_border_are_said_to_be_vague():
-    model = camera_model(corner_cameras()[0])
-    boxes = np.array([[300.0, 200.0, 360.0, 400.0], [300.0, 280.0, 360.0, 479.5]])
-    feet = np.array([[330.0, 400.0], [330.0, 479.5]])
-    _, R, ok, cut = floor_points_with_spread(boxes, feet, [model], [2])
-    assert ok.all()
-    assert cut.tolist() == [False, True]
-    assert R[[0, 2], 1].max() > 4 * FLOOR_VARIANCE
-    assert R[0, 1] + R[2, 1] > R[0, 0] + R[2, 0]
-
-
-FLOOR_VARIANCE = 0.08**2
 
 
 def broken(**changes):
