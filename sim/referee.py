@@ -104,7 +104,9 @@ def judge(truth: Truth, carts: Iterable[CartClosed]) -> Verdict:
         if v.entered_at_ns is not None
     }
     gone = [v.credential for v in truth.visits.values() if v.exited_at_ns is not None]
-    verdict = Verdict(carts_unknown=sorted(set(by_credential) - set(held)))
+    # An empty cart of somebody whom the gate let in and who never came in is as it should be.
+    with_lines = {name for name, cart in by_credential.items() if cart.lines}
+    verdict = Verdict(carts_unknown=sorted(with_lines - set(held)))
     for credential in gone:
         cart = by_credential.get(credential)
         if cart is None:

@@ -102,7 +102,7 @@ def test_item_charged_to_the_other_visit_is_named_so() -> None:
 
 
 def test_lost_and_invented_carts_are_reported() -> None:
-    verdict = judge(_truth(a={"x": 1}), [_cart("z", {})])
+    verdict = judge(_truth(a={"x": 1}), [_cart("y", {}), _cart("z", {"x": 1})])
     assert verdict.carts_missing == ["code-a"]
     assert verdict.carts_unknown == ["code-z"]
 
