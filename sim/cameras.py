@@ -207,6 +207,7 @@ class Cameras:
         flat = wrists.reshape(-1, 3)
         eye = np.broadcast_to(lens.position_store_m, flat.shape)
         hidden = segments_hit_boxes(flat, eye, self.lower, self.upper).any(axis=1)
+        hidden |= _behind_people(flat, bodies, lens).any(axis=1)  # one's own body too
         seen = ahead & in_image(px, lens) & ~hidden.reshape(px.shape[:2])
         seen &= self.rng.random(seen.shape) < WRIST_SEEN
         outlier = self.rng.random(seen.shape) < WRIST_OUTLIER
@@ -231,8 +232,9 @@ def visible_levels(bodies: Bodies, lens: Lens, lower: Floats, upper: Floats) -> 
     eye = np.broadcast_to(lens.position_store_m, points.shape)
     # The camera sees the near side of a body: a fixture must reach its axis to hide it.
     hidden = segments_hit_boxes(points, eye, lower, upper).any(axis=1)
-    behind = _behind_people(points, np.repeat(np.arange(n), m), bodies, lens)
-    return ~(hidden | behind).reshape(n, m)
+    behind = _behind_people(points, bodies, lens)
+    behind[np.arange(n * m), np.repeat(np.arange(n), m)] = False  # nobody hides behind oneself
+    return ~(hidden | behind.any(axis=1)).reshape(n, m)
 
 
 def body_boxes(bodies: Bodies, lens: Lens, levels: Bools) -> tuple[Floats, Bools]:
@@ -270,8 +272,8 @@ def _axis_points(bodies: Bodies) -> Floats:
     return points
 
 
-def _behind_people(points: Floats, owner: Ints, bodies: Bodies, lens: Lens) -> Bools:
-    """True where the line from a point to the camera passes through somebody else."""
+def _behind_people(points: Floats, bodies: Bodies, lens: Lens) -> Bools:
+    """(k, n) True where the line from a point to the camera passes through a body."""
     ray = lens.position_store_m - points
     to = bodies.position_store_m[None] - points[:, None, :2]  # (k, n, 2)
     length2 = np.maximum((ray[:, :2] ** 2).sum(axis=1), 1e-9)
@@ -279,8 +281,7 @@ def _behind_people(points: Floats, owner: Ints, bodies: Bodies, lens: Lens) -> B
     closest = np.linalg.norm(to - t[:, :, None] * ray[:, None, :2], axis=2)
     height = points[:, None, 2] + t * ray[:, None, 2]
     blocked = (t > 0) & (t < 1) & (closest < 0.8 * bodies.radius_m) & (height < bodies.height_m)
-    blocked[np.arange(len(owner)), owner] = False
-    return np.asarray(blocked.any(axis=1))
+    return np.asarray(blocked)
 
 
 def _bottom(boxes: Floats) -> Floats:

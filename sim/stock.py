@@ -34,6 +34,7 @@ UNIT_WIDTH_OTHER_M = 0.07  # bottles, tins, cups, packets
 COUPLING = 0.01  # of a load, on each neighbour plate: measured for a bottle (real shelves)
 LOAD_PER_FACING_MAX_G = 14_000.0
 UNITS_PER_FACING_MAX = 24
+WRIST_M = 0.22  # in front of the plates' middle; a shelf's front edge is at 0.20
 
 
 @dataclass(slots=True)
@@ -168,10 +169,13 @@ class Stock:
         return load
 
     def point_store_m(self, facing: int, place_m: float) -> Floats:
-        """(3,) where a hand meets a unit: the place, near the shelf's front edge."""
+        """(3,) where the wrist is when a hand grips a unit: just outside the shelf's open side.
+
+        Goods stand to the front; the wrist is a hand's length nearer to the body than the fingers.
+        """
         shelf = self.shelves.facing_shelf[facing]
         point = self.shelves.origin_store_m[shelf].copy()
-        point[:2] += place_m * self.shelves.along[shelf] + 0.1 * self.shelves.front[shelf]
+        point[:2] += place_m * self.shelves.along[shelf] + WRIST_M * self.shelves.front[shelf]
         point[2] += 0.08  # a hand grips above the surface
         return point
 

@@ -123,3 +123,17 @@ def test_images_come_at_fifteen_hertz_with_their_own_phases() -> None:
     per_camera = [[at for at, c in taken if c == camera] for camera in range(4)]
     assert all(len(times) == pytest.approx(149, abs=2) for times in per_camera)
     assert len({times[0] for times in per_camera}) == 4
+
+
+def test_wrist_at_a_shelf_is_seen_from_the_front_and_hidden_by_ones_own_back() -> None:
+    """A shopper before gondola C: camera 1 looks at its back, camera 2 past its side."""
+    faults = Faults(false_boxes=0.0, misses=0.0)
+    cameras = Cameras.of(STORE, faults, np.random.default_rng(8))
+    bodies = _bodies((2.6, 3.92))
+    bodies.wrists_store_m[:] = np.array([2.6, 4.33, 1.0])
+    seen = [
+        np.mean([~np.isnan(cameras.packet(c, i, bodies).wrists_px[:, 0, 0]) for i in range(200)])
+        for c in (0, 1)
+    ]
+    assert seen[0] == 0.0
+    assert seen[1] > 0.6
