@@ -27,6 +27,7 @@ from messages.contract import (
 )
 from messages.observations import CredentialKey
 
+EX_CONFIG = 78  # sysexits.h: the unit does not start it again
 TIMEOUT_S = 30.0
 
 T = TypeVar("T")
@@ -55,13 +56,10 @@ def serve(*, data: Path, host: str = "127.0.0.1", port: int = 0, ready: Path | N
             signing=keys.signing_keys(data),
             clock_s=unix_s,
         )
-    except (
-        web.DataInUseError,
-        keys.SecretFileError,
-        SigningKeyError,
-        OSError,
-        sqlite3.Error,
-    ) as error:
+    except (keys.SecretFileError, SigningKeyError) as error:
+        print(f"walkout broker: {error}", file=sys.stderr)
+        return EX_CONFIG
+    except (web.DataInUseError, OSError, sqlite3.Error) as error:
         print(f"walkout broker: {error}", file=sys.stderr)
         return 1
     try:

@@ -46,6 +46,7 @@ from messages.store_config import StoreConfig
 
 __all__ = ["deliveries", "main", "receipts", "replay", "resume", "run", "summary", "void"]
 
+EX_CONFIG = 78  # sysexits.h
 POLL_NS = 200_000_000  # journal and commands: a receipt is not later than this for our sake
 HEARTBEAT_NS = 5_000_000_000
 PRUNE_NS = 60_000_000_000
@@ -62,15 +63,16 @@ def main(config: Path, *, drain: bool = False) -> int:
     """Run until SIGTERM, or with ``drain`` until nothing is left; the exit status.
 
     0: done. 1: with ``drain``, parked groups or a barred destination are left; or a crash.
-    2: the configuration, the sync file or the journal cannot be used.
+    2: the sync file or the journal cannot be used. 78 (EX_CONFIG of sysexits.h, after which
+    systemd does not start it again): the configuration, an endpoint or a key file is wrong.
     """
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s %(message)s")
     try:
         return asyncio.run(run(load(config), drain=drain))
-    except (
-        *(ConfigError, EndpointError, SecretError, SyncStoreError, SettlementError),
-        *(JournalMissing, JournalReplaced, OSError),
-    ) as error:
+    except (ConfigError, EndpointError, SecretError) as error:
+        print(f"walkout sync: {error}", file=sys.stderr)
+        return EX_CONFIG
+    except (*(SyncStoreError, SettlementError, JournalMissing, JournalReplaced, OSError),) as error:
         print(f"walkout sync: {error}", file=sys.stderr)
         return 2
     except Exception:

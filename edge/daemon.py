@@ -35,10 +35,10 @@ from messages.ids import CommandId
 from messages.observations import ConfigLoaded, Observation, OperatorAction
 from messages.store_config import StoreConfig
 
-SNAPSHOT_EVERY_NS = 20_000_000_000  # also while nothing happens: the tail stays some hundred rows
+SNAPSHOT_EVERY_NS = 10_000_000_000  # also while nothing happens: the tail stays some hundred rows
 # A restart must take below 3 s, imports and ports included: a snapshot is due as soon as a replay
 # of what came since would take this long. A full store of 350 plates gets one each 5 s or so.
-REPLAY_S_MAX = 0.7
+REPLAY_S_MAX = 0.4
 STEP_PAUSE_S_MIN = 0.01  # a gate node gone mad cannot turn the loop into flushes alone
 OUTCOME_S_MAX = 2.0  # an operator's answer shows in the step that holds it, or a few later
 
@@ -193,6 +193,7 @@ class Daemon:
                 )
             ]
             self._announce()
+            tasks.create_task(asyncio.to_thread(self.engine.preload), name="preload")
             await self._steps(tasks)
             notify("STOPPING=1")
             for task in beside:

@@ -69,13 +69,17 @@ class EngineKind:
     fresh: Callable[[StoreConfig], Core]
     restore: Callable[[StoreConfig, bytes], Core]
     snapshot: Callable[[Any], bytes]
+    preload: Callable[[], None] = lambda: None  # imports that a start need not wait for
 
 
 def store_engine() -> EngineKind:
     """The real engine; imported here since it takes half of a start."""
     from edge import engine
+    from edge.vision.assignment import preload
 
-    return EngineKind(fresh=engine.Engine, restore=engine.restore, snapshot=engine.snapshot)
+    return EngineKind(
+        fresh=engine.Engine, restore=engine.restore, snapshot=engine.snapshot, preload=preload
+    )
 
 
 @dataclass(slots=True)
@@ -165,6 +169,10 @@ class DurableEngine:
             await self.recover()
             return (), self._recovered_commands
         return outputs.events, outputs.commands
+
+    def preload(self) -> None:
+        """Import what steps may need later; call it in a thread once the store is running."""
+        self._kind.preload()
 
     def snapshot(self) -> Snapshot:
         """The state after the last committed step; write it with ``journal.save_snapshot``."""

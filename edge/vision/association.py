@@ -10,8 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
+from edge.vision.assignment import linear_sum_assignment
 from edge.vision.detections import FloorDetections
 from edge.vision.ground_filter import XX, XY, YY
 from messages.arrays import Bools, Floats, Ints

@@ -14,6 +14,7 @@ import numpy as np
 
 from edge.vision.association import sweep
 from edge.vision.ground_filter import SPEED_TAU_S, SPEED_VAR, XX, XY, YY, full
+from edge.vision.lifecycle import strangers
 from edge.vision.tracks import Encounters, People, Phase
 from messages.arrays import Bools, Floats, Ints
 
@@ -94,6 +95,7 @@ def _open(
     encounters: Encounters, people: People, live: Bools, i: Ints, j: Ints, at_ns: int
 ) -> None:
     known = live & ((people.phase == Phase.KNOWN) | (people.phase == Phase.PENDING))
+    known &= ~strangers(people)
     ok = known[i] & known[j]
     i, j = i[ok], j[ok]
     if not len(i):

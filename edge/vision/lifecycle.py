@@ -25,7 +25,7 @@ STRANGER_UNSEEN_NS = 3_000_000_000
 STRANGER_KEPT_NS = 60_000_000_000  # a real body of nobody known may come out of hiding again
 STRANGER_REAL_NS = 2_000_000_000
 NOBODY_MIN = 0.98  # identity says that this is nobody known
-DUPLICATE_M = 0.30  # two bodies' axes are not nearer for long; two cameras' views of one are
+DUPLICATE_M = 0.50  # two views of one person, biased boxes included; bodies so near show as two
 DISTINCT_NS = 1_000_000_000  # how long one camera's two boxes speak for two people
 SPACINGS_UNSEEN = 2.5  # slow cameras: unseen means that images came and showed nothing
 
@@ -75,6 +75,12 @@ def mark_distinct(
     both &= ((people.mean[:2, i] - people.mean[:2, j]) ** 2).sum(axis=0) < OWN_SPACE_M**2
     people.distinct_ns[i[both]] = at_ns
     people.distinct_ns[j[both]] = at_ns
+
+
+def strangers(people: People) -> Bools:
+    """(n,) nobody known, first seen in an aisle lately: more often a false track than a body."""
+    fresh = people.last_seen_ns - people.born_ns < STRANGER_REAL_NS
+    return np.asarray(fresh & ~people.from_gate & (people.identity[:, -1] >= NOBODY_MIN))
 
 
 def duplicates(people: People, live: Bools, i: Ints, j: Ints, at_ns: int) -> Bools:

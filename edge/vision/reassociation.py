@@ -14,8 +14,8 @@ with belief propagation, IEEE T-AES 2014.
 from __future__ import annotations
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
+from edge.vision.assignment import linear_sum_assignment
 from edge.vision.ground_filter import XX, XY, YY, mixture
 from edge.vision.tracks import Encounters, People, Phase
 from messages.arrays import Bools, Floats, Ints

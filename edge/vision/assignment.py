@@ -1,0 +1,22 @@
+"""Exact assignment of rows to columns, from scipy.
+
+scipy.optimize takes a third of a daemon's start to import and is needed only once two people are
+ambiguous: it is imported at the first call. The daemon calls ``preload`` once it is ready.
+"""
+
+from __future__ import annotations
+
+from messages.arrays import Floats, Ints
+
+
+def linear_sum_assignment(cost: Floats) -> tuple[Ints, Ints]:
+    """Rows and columns of the assignment of least total cost; see scipy's function of that name."""
+    from scipy.optimize import linear_sum_assignment as solve
+
+    rows, columns = solve(cost)
+    return rows, columns
+
+
+def preload() -> None:
+    """Import what ``linear_sum_assignment`` needs, so that no step waits for it."""
+    import scipy.optimize  # noqa: F401
