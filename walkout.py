@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -95,7 +96,45 @@ def status(config: Config = Path("store.toml"), as_json: AsJson = False) -> None
     """What the running daemon says: people, carts, devices, alarms."""
     from edge.status import read_status
 
-    _print(_or_fail(lambda: read_status(_store(config))), as_json, title="daemon")
+    found = _or_fail(lambda: read_status(_store(config)))
+    if as_json:
+        typer.echo(json.dumps(found))
+        return
+    running = "running" if found.get("running") else "not running"
+    typer.echo(
+        f"{found['store']}: {running}, {found['mode']}, step {found['step']}, "
+        f"lag {found['lag_ms']:.0f} ms, {len(found['people'])} people seen"
+    )
+    visits = [
+        (
+            visit["visit"],
+            str(visit["inside"]),
+            ", ".join(
+                f"{n['quantity']} x {n['sku']} ({n['probability']:.2f})" for n in visit["lines"]
+            ),
+            ", ".join(visit["reviews"]),
+        )
+        for visit in found["visits"]
+    ]
+    _table("visits", ("visit", "inside", "cart", "doubts"), visits)
+    devices = [(name, d["state"], d["detail"]) for name, d in sorted(found["devices"].items())]
+    _table("devices", ("device", "state", "detail"), devices)
+    if found["alarms"]:
+        _table("alarms", ("key", "what"), list(found["alarms"].items()))
+
+
+@app.command(epilog="Example: walkout mode closing    lets nobody in; those inside go on")
+def mode(
+    to: Annotated[str, typer.Argument(help="open, closing or closed.")],
+    config: Config = Path("store.toml"),
+) -> None:
+    """Open or close the store's entry. The way out is always free."""
+    from edge.control import set_store_mode
+
+    if to not in ("open", "closing", "closed"):
+        _fail(f"no mode {to!r}; there are: open, closing, closed")
+    _or_fail(lambda: set_store_mode(_store(config), to))
+    typer.echo(f"the store is {to}")
 
 
 @review_app.command("list", epilog="Example: walkout review list --config store.toml")
@@ -155,6 +194,85 @@ def sync_status(config: Config = Path("store.toml"), as_json: AsJson = False) ->
         as_json,
         title="sync",
     )
+
+
+@sync_app.command("receipts", epilog="Example: walkout sync receipts --json")
+def sync_receipts(config: Config = Path("store.toml"), as_json: AsJson = False) -> None:
+    """Every receipt: paid, free, unpaid or in trouble."""
+    from cloud_sync.views import receipts
+
+    found = _or_fail(lambda: receipts(Path(_store(config).paths.sync)))
+    if as_json:
+        typer.echo(json.dumps(found))
+        return
+    rows = [
+        (
+            receipt["visit"],
+            receipt["account"],
+            ", ".join(f"{line['quantity']} x {line['name']}" for line in receipt["lines"]),
+            f"{len(receipt['in_review'])} not charged" if receipt["in_review"] else "",
+            _amount(receipt["total_minor"], receipt["currency"]),
+            receipt["state"],
+        )
+        for receipt in found
+    ]
+    _table("receipts", ("visit", "account", "lines", "in doubt", "total", "state"), rows)
+
+
+@sync_app.command("deliveries", epilog="Example: walkout sync deliveries")
+def sync_deliveries(config: Config = Path("store.toml"), as_json: AsJson = False) -> None:
+    """Webhooks sent and waiting, with their ids for `walkout sync replay`."""
+    from cloud_sync.views import deliveries
+
+    found = _or_fail(lambda: deliveries(Path(_store(config).paths.sync)))
+    if as_json:
+        typer.echo(json.dumps(found))
+        return
+    columns = ("id", "visit", "state", "attempts", "status", "last_error")
+    _table("webhook deliveries", columns, [[str(d[c] or "") for c in columns] for d in found])
+
+
+@sync_app.command("replay", epilog="Example: walkout sync replay msg_2f6c")
+def sync_replay(
+    delivery: Annotated[str, typer.Argument(help="As `walkout sync deliveries` names it.")],
+    config: Config = Path("store.toml"),
+) -> None:
+    """Send a webhook once more, with the same id."""
+    from cloud_sync.desk import replay
+
+    command = _or_fail(lambda: replay(Path(_store(config).paths.sync), delivery))
+    typer.echo(f"left for the sync service as {command}: carried out within a second")
+
+
+@sync_app.command("resume", epilog="Example: walkout sync resume account-17")
+def sync_resume(
+    group: Annotated[str, typer.Argument(help="A parked group, as `walkout sync status` says.")],
+    same_key: Annotated[
+        bool,
+        typer.Option(help="Keep the idempotency key: the other side did not store its answer."),
+    ] = False,
+    config: Config = Path("store.toml"),
+) -> None:
+    """Try the head of a parked group again. Audited."""
+    from cloud_sync.desk import resume
+
+    sync = Path(_store(config).paths.sync)
+    command = _or_fail(lambda: resume(sync, group, operator="console", same_key=same_key))
+    typer.echo(f"left for the sync service as {command}: carried out within a second")
+
+
+@sync_app.command("void", epilog="Example: walkout sync void account-17 --reason 'paid in cash'")
+def sync_void(
+    group: Annotated[str, typer.Argument(help="A parked group, as `walkout sync status` says.")],
+    reason: Annotated[str, typer.Option(help="Why; kept in the audit.")],
+    config: Config = Path("store.toml"),
+) -> None:
+    """Give up the head of a parked group: it is never sent. Audited."""
+    from cloud_sync.desk import void
+
+    sync = Path(_store(config).paths.sync)
+    command = _or_fail(lambda: void(sync, group, operator="console", reason=reason))
+    typer.echo(f"left for the sync service as {command}: carried out within a second")
 
 
 @broker_app.command("serve", epilog="Example: walkout broker serve --data broker-data")
@@ -234,26 +352,35 @@ def _print(found: Any, as_json: bool, *, title: str) -> None:
     Console().print(table)
 
 
-def _review_table(reviews: list[dict[str, Any]]) -> None:
+def _table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(title="open doubts", title_justify="left")
-    for column in ("review", "reason", "candidates", "shelf", "mass"):
+    table = Table(title=title, title_justify="left")
+    for column in columns:
         table.add_column(column)
+    for row in rows:
+        table.add_row(*row)
+    Console().print(table)
+
+
+def _amount(minor: int, currency: str) -> str:
+    from messages.money import Money
+
+    return str(Money(minor=minor, currency=currency))
+
+
+def _review_table(reviews: list[dict[str, Any]]) -> None:
+    rows = []
     for review in reviews:
         evidence = review.get("evidence", {})
-        table.add_row(
-            review["review"],
-            review["reason"],
-            "\n".join(
-                f"{c['probability']:.2f} {c['visit'] or 'nobody'} {c['quantity']:+d} {c['sku']}"
-                for c in review["candidates"]
-            ),
-            str(evidence.get("shelf") or ""),
-            f"{evidence.get('mass_g', 0):.0f} g",
+        candidates = (
+            f"{c['probability']:.2f} {c['visit'] or 'nobody'} {c['quantity']:+d} {c['sku']}"
+            for c in review["candidates"]
         )
-    Console().print(table)
+        mass = f"{evidence.get('mass_g', 0):.0f} g"
+        rows.append((review["review"], review["reason"], "\n".join(candidates), mass))
+    _table("open doubts", ("review", "reason", "candidates", "mass"), rows)
 
 
 def main() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from cloud_sync.settlement import diagram_markdown
 from edge.gate import TABLE
 from messages.catalogue import CATALOGUE
 
@@ -33,7 +34,11 @@ def gate_diagram() -> str:
     return "\n".join([*lines, "```"])
 
 
-DRAWN = {"VOCABULARY.md": catalogue_table, "GATES.md": gate_diagram}
+DRAWN = {
+    "VOCABULARY.md": catalogue_table,
+    "GATES.md": gate_diagram,
+    "guides/settlement.md": diagram_markdown,
+}
 
 
 def with_drawn_part(text: str, drawn: str) -> str:
