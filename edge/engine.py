@@ -86,6 +86,8 @@ class EngineState:
     step: int = 0
     now_ns: int = 0
     visits: dict[str, Visit] = field(default_factory=dict)
+    strangers_inside: int = 0  # came in without a credential
+    unplaced_exits: int = 0  # people who left and were taken for nobody inside
     devices: dict[str, str] = field(default_factory=dict)  # device -> DeviceState
     alarms: dict[str, str] = field(default_factory=dict)  # key -> detail
     counters: dict[str, int] = field(default_factory=dict)
@@ -199,6 +201,8 @@ class Engine:
         visit = self.state.visits.get(person.visit)
         if visit is not None:
             visit.entered += 1
+        else:
+            self.state.strangers_inside += 1
         self.people.entered(person.visit, person.gate, now_ns)
 
     def _somebody_left(self, now_ns: int, seen: GateSignal) -> None:
@@ -213,7 +217,7 @@ class Engine:
             if visit in self.state.visits and not self.state.visits[visit].ended_at_ns
         }
         if not inside:
-            self._count("exits_of_nobody_known")
+            self._nobody_known_left(now_ns, seen.gate)
             return
         visit_id = max(sorted(inside), key=lambda v: inside[v])
         if inside[visit_id] < EXIT_PROBABILITY_MIN:
@@ -222,6 +226,24 @@ class Engine:
         visit.left += 1
         if visit.left >= visit.entered:
             self._visit_ended(now_ns, VisitId(visit_id), EndReason.EXIT, seen.gate)
+
+    def _nobody_known_left(self, now_ns: int, gate: GateId) -> None:
+        """A stranger, or somebody whose identity was lost.
+
+        The store is a closed world: once as many left unplaced as are thought to be inside,
+        nobody is, and every open visit has ended.
+        """
+        self._count("exits_of_nobody_known")
+        if self.state.strangers_inside:
+            self.state.strangers_inside -= 1
+            return
+        self.state.unplaced_exits += 1
+        if self.people_inside() > self.state.unplaced_exits:
+            return
+        self.state.unplaced_exits = 0
+        for visit_id, visit in list(self.state.visits.items()):
+            if visit.entered and not visit.ended_at_ns:
+                self._visit_ended(now_ns, VisitId(visit_id), EndReason.EXIT, gate)
 
     def _device_health(self, now_ns: int, seen: DeviceHealth) -> None:
         before = self.state.devices.get(seen.device)

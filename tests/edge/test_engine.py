@@ -180,6 +180,24 @@ def test_an_empty_visit_ends_with_an_empty_cart(store):
     assert engine.state.visits == {}
 
 
+def test_visits_end_when_as_many_left_as_were_inside_though_nobody_was_recognized(
+    store, monkeypatch
+):
+    engine = open_store(store)
+    exit_gate = store.gates[-1].id
+    for k, jti in enumerate(("c1", "c2")):
+        engine.step((2 + 2 * k) * S, [at_the_gate(store, jti, at_ns=(2 + 2 * k) * S)])
+        came = at_the_gate(store, at_ns=(3 + 2 * k) * S, kind=GateSignalKind.ENTER)
+        engine.step((3 + 2 * k) * S, [came])
+    monkeypatch.setattr(engine.people, "left", lambda gate, at_ns: {"": 1.0})
+    events = []
+    for at_s in (20, 21):
+        gone = at_the_gate(store, at_ns=at_s * S, kind=GateSignalKind.EXIT, gate=exit_gate)
+        events.append([type(event) for event in engine.step(at_s * S, [gone]).events])
+    assert events == [[], [VisitEnded, VisitEnded]]
+    assert engine.people_inside() == 0
+
+
 def test_nobody_passing_ends_the_visit_with_an_empty_cart(store):
     engine = open_store(store)
     engine.step(2 * S, [at_the_gate(store)])
