@@ -35,7 +35,11 @@ def test_both_runs_give_the_same_events_and_where_time_goes_adds_up(
     monkeypatch.setattr(pipeline, "WARM_S", 1)
     monkeypatch.setattr(pipeline, "TIMED_S", 2)
     found = [
-        asyncio.run(pipeline._pipeline(recording, tmp_path / "journal.db", journalled=journalled))
+        asyncio.run(
+            pipeline._pipeline(
+                recording.toml, recording.steps, tmp_path / "journal.db", journalled=journalled
+            )
+        )
         for journalled in (True, False)
     ]
     assert found[0]["figures"]["events"] == found[1]["figures"]["events"]
@@ -45,6 +49,11 @@ def test_both_runs_give_the_same_events_and_where_time_goes_adds_up(
         assert sum(run["where_time_goes"].values()) == pytest.approx(1.0, abs=0.01)
     assert "codec and journal" in found[0]["where_time_goes"]
     assert "codec and journal" not in found[1]["where_time_goes"]
+
+
+def test_recording_is_read_back_step_by_step(recording: pipeline.Recording, tmp_path: Path) -> None:
+    pipeline._write(recording, tmp_path / "recording")
+    assert list(pipeline._read(tmp_path / "recording")) == [recording.toml, *recording.steps]
 
 
 def test_machine_is_named() -> None:
