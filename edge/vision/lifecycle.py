@@ -83,10 +83,11 @@ def strangers(people: People) -> Bools:
     return np.asarray(fresh & ~people.from_gate & (people.identity[:, -1] >= NOBODY_MIN))
 
 
-def duplicates(people: People, live: Bools, i: Ints, j: Ints, at_ns: int) -> Bools:
+def duplicates(people: People, i: Ints, j: Ints, at_ns: int) -> Bools:
     """(n,) True for young tracks that are a second view of a person already followed.
 
-    The younger of a near pair goes unless it has an identity to lose.
+    The younger of a near pair goes unless it has an identity to lose: both are seen at this
+    instant, but no camera has seen them as two.
     """
     drop = np.zeros(len(people), np.bool_)
     a, b = np.where(people.track_id[i] > people.track_id[j], (i, j), (j, i))  # a is younger
@@ -94,6 +95,7 @@ def duplicates(people: People, live: Bools, i: Ints, j: Ints, at_ns: int) -> Boo
     fresh = people.phase[a] < Phase.KNOWN
     fresh |= (people.phase[a] == Phase.KNOWN) & (people.identity[a, -1] >= NOBODY_MIN)
     apart = np.minimum(people.distinct_ns[a], people.distinct_ns[b])
-    near &= fresh & live[b] & ((apart == 0) | (at_ns - apart > DISTINCT_NS))
+    seen_now = (people.last_seen_ns[a] == at_ns) & (people.last_seen_ns[b] == at_ns)
+    near &= fresh & seen_now & ((apart == 0) | (at_ns - apart > DISTINCT_NS))
     drop[a[near]] = True
     return drop

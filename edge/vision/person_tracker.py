@@ -187,7 +187,7 @@ class PersonTracker:
         lifecycle.confirm(people, state.at_ns)
         keep = lifecycle.wanted(people, state.at_ns, state.spacing_ns)
         if len(i):
-            keep &= ~lifecycle.duplicates(people, self._live(), i, j, state.at_ns)
+            keep &= ~lifecycle.duplicates(people, i, j, state.at_ns)
         if not keep.all():
             people.keep(keep)
 

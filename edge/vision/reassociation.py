@@ -126,8 +126,7 @@ def reunite(
     if not len(hidden):
         return keep
     one_of_them = p_new < SURE_NEW_MAX
-    p = np.where(one_of_them[:, None], p / np.maximum(1 - p_new, 1e-9)[:, None], p)
-    p_new = np.where(one_of_them, 0.0, p_new)
+    p, p_new = _without_newcomers(p, p_new, one_of_them)
     i, j = linear_sum_assignment(-p)
     used = one_of_them[i] & (p[i, j] > 0.0)
     before = people.identity[hidden]
@@ -138,6 +137,18 @@ def reunite(
     _exchange_ids(people, encounters, found[i[same]], hidden[j[same]])
     keep[hidden[j[used]]] = False
     return keep
+
+
+def _without_newcomers(p: Floats, p_new: Floats, which: Bools) -> tuple[Floats, Floats]:
+    """Give the small chance of being new back to the hidden ones that have room for it."""
+    for _ in range(3):
+        room = np.clip(1.0 - p.sum(axis=0), 0.0, 1.0)
+        share = p * room
+        part = np.where(which, p_new, 0.0) / np.maximum(share.sum(axis=1), 1e-300)
+        more = share * np.minimum(part, 1e300)[:, None]
+        more *= np.minimum(1.0, room / np.maximum(more.sum(axis=0), 1e-300))
+        p, p_new = p + more, p_new - more.sum(axis=1)
+    return p, np.maximum(p_new, 0.0)
 
 
 def _remain(people: People, hidden: Ints, before: Floats, p: Floats, used: Ints) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from edge.vision.camera_model import CameraModel, camera_model, project
+from edge.vision.person_tracker import PersonTracker
 from messages.ids import CameraId, GateId, StoreId, VisitId
 from messages.observations import PersonDetections
 from messages.store_config import Camera, Gate, StoreArea, StoreConfig
@@ -144,6 +145,7 @@ class Shopper:
 
     t: np.ndarray
     xy: np.ndarray
+    leaves: bool = True  # through the gate at the end; else the scene just ends
 
     def at(self, t: float) -> np.ndarray:
         return np.array([np.interp(t, self.t, self.xy[:, 0]), np.interp(t, self.t, self.xy[:, 1])])
@@ -205,7 +207,84 @@ def visit(k: int) -> VisitId:
     return VisitId(f"s1-v{k}")
 
 
-def path(*points: tuple[float, float, float]) -> Shopper:
+def path(*points: tuple[float, float, float], leaves: bool = True) -> Shopper:
     """A shopper from (t, x, y) points."""
     p = np.array(points)
-    return Shopper(p[:, 0], p[:, 1:])
+    return Shopper(p[:, 0], p[:, 1:], leaves)
+
+
+@dataclass
+class Played:
+    """What a scene gave: the tracker, who was said to have left, and the score as it ran."""
+
+    tracker: PersonTracker
+    left: dict[int, dict[str, float]]
+    error_m: list[float] = field(default_factory=list)  # of the nearest track to each person
+    said: list[float] = field(default_factory=list)  # probability of that track's likeliest visit
+    right: list[bool] = field(default_factory=list)  # and whether it is the person's
+    own: list[float] = field(default_factory=list)  # probability of the person's own visit
+    lost: int = 0  # no track within a metre
+    switches: int = 0  # another track id than before
+
+
+def play(
+    shoppers: list[Shopper],
+    seed: int = 0,
+    faults: Faults | None = None,
+    end_s: float | None = None,
+    origin=(0.0, 0.0),
+    visits: list[VisitId] | None = None,
+    each=None,
+) -> Played:
+    """Run a scene: images at 15 Hz, gate signals when people come and go, 60 ms late.
+
+    ``each(t_s, tracker, xy, present)`` is called after every step. Scene time starts at 1 s of
+    store time.
+    """
+    config = store(origin)
+    eyes = Eyes(config, np.random.default_rng(seed), faults or Faults())
+    names = visits or [visit(k) for k in range(len(shoppers))]
+    done = Played(PersonTracker(config), {})
+    inside: set[int] = set()
+    track_of: dict[int, int] = {}
+    for step in range(int((end_s or max(s.t[-1] for s in shoppers) + 0.5) * SECOND_NS / PERIOD_NS)):
+        at_ns = step * PERIOD_NS + SECOND_NS
+        t = step * PERIOD_NS / SECOND_NS
+        xy = np.array([s.at(t) for s in shoppers])
+        present = np.array([s.present(t) for s in shoppers])
+        done.tracker.step(at_ns + 60_000_000, eyes.look(at_ns, xy, present))
+        for k, shopper in enumerate(shoppers):
+            if k not in inside and t >= shopper.t[0]:
+                inside.add(k)
+                done.tracker.entered(names[k], GateId("gate"), at_ns)
+        _score(done, xy + np.array(origin), present, names, track_of)
+        if each is not None:
+            each(t, done.tracker, xy, present)
+        for k, shopper in enumerate(shoppers):
+            if k not in done.left and shopper.leaves and t >= shopper.t[-1]:
+                done.left[k] = done.tracker.left(GateId("gate"), at_ns)
+    return done
+
+
+def _score(done: Played, xy, present, names, track_of) -> None:
+    tracks = done.tracker.tracks
+    for k in np.flatnonzero(present):
+        distance = np.hypot(*(tracks.position_store_m - xy[k]).T)
+        if names[k] not in tracks.visits or not len(distance) or distance.min() > 1.0:
+            done.lost += 1
+            continue
+        j = int(distance.argmin())
+        row, column = tracks.identity[j], tracks.visits.index(names[k])
+        done.error_m.append(float(distance[j]))
+        done.said.append(float(row[:-1].max()))
+        done.right.append(int(row[:-1].argmax()) == column)
+        done.own.append(float(row[column]))
+        done.switches += track_of.get(k, tracks.track_id[j]) != tracks.track_id[j]
+        track_of[k] = int(tracks.track_id[j])
+
+
+def share_right(said, right, at_least: float) -> tuple[int, float]:
+    """How many statements of at least this probability there are, and which share is right."""
+    said, right = np.array(said), np.array(right)
+    sure = said >= at_least
+    return int(sure.sum()), float(right[sure].mean()) if sure.any() else 1.0
