@@ -52,11 +52,11 @@ class FloorFit:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Views:
-    """Per detection, what its camera is: centre (n, 3), rotation columns (3, n, 3), tangents of
-    straight down (n, 2), image size (n, 2)."""
+    """Per detection, what its camera is: centre (3, n), rotation ``R`` (3, 3, n), tangents of
+    straight down (2, n), image size (2, n)."""
 
     centre: Floats
-    columns: Floats
+    R: Floats
     down: Floats
     size_px: Floats
 
@@ -73,40 +73,41 @@ def fit(
         boxes_px, feet_px: (n, 4), (n, 2), the images one after the other, distortion still in.
         cameras: the cameras of the images. count: how many rows each of them has.
     """
-    views = _views(cameras, count)
-    tangents = _tangents(boxes_px, feet_px, cameras, count)
-    sd, below, beside, above = _spread_px(boxes_px, feet_px, views.size_px)
-    foot, R_foot, foot_ok = _from_feet(tangents, views, sd)
-    head, R_head, head_ok = _from_head(tangents, views, sd)
-    head_ok &= ~(above | beside)
+    n, views = len(feet_px), _views(cameras, count)
+    t = _tangents(boxes_px, feet_px, cameras, count)
+    sd, below, beside, above = _spread_px(boxes_px.T, feet_px.T, views.size_px)
+    points, R, ok = _on_planes(t, views, sd)
+    foot, head, R_foot, R_head = points[:, :n], points[:, n:], R[:, :n], R[:, n:]
+    foot_ok = ok[:n]
+    head_ok = ok[n:] & ~(above | beside) & (R_head[0] + R_head[2] < 2 * HEAD_SD_MAX_M**2)
     both = head_ok & foot_ok
     beyond, R_doubt = _hidden(foot, R_foot, head, R_head, views.centre)
     beyond &= both
     use_head = beyond | (head_ok & (below | ~foot_ok))
-    position = np.where(use_head[:, None], head, foot)
-    R = np.where(use_head, R_head, np.where(both, R_doubt, R_foot))
+    position = np.where(use_head, head, foot)
+    R_used = np.where(use_head, R_head, np.where(both, R_doubt, R_foot))
     cut = (below | beside) & ~use_head
-    return FloorFit(position, R, foot_ok | head_ok, cut, beyond & ~below, foot, R_foot)
+    return FloorFit(position.T, R_used, foot_ok | head_ok, cut, beyond & ~below, foot.T, R_foot)
 
 
 def _views(cameras: Sequence[CameraModel], count: Sequence[int]) -> _Views:
     which = np.repeat(np.arange(len(cameras)), count)
-    poses = np.array([model.store_from_camera for model in cameras]).reshape(-1, 4, 4)
-    sizes = np.array([(model.width_px, model.height_px) for model in cameras]).reshape(-1, 2)
+    poses = np.array([model.store_from_camera for model in cameras]).reshape(-1, 4, 4).T
+    sizes = np.array([(model.width_px, model.height_px) for model in cameras]).reshape(-1, 2).T
+    poses = poses.transpose(1, 0, 2)[:, :, which]  # poses[i, j]: row i, column j of each
     with np.errstate(divide="ignore", invalid="ignore"):
-        down = poses[:, 2, :2] / poses[:, 2, 2:3]  # R' (0, 0, -1) over its depth; signs cancel
-    columns = poses[:, :3, :3].transpose(2, 0, 1)[:, which]
-    return _Views(poses[which, :3, 3], columns, down[which], sizes[which])
+        down = poses[2, :2] / poses[2, 2]  # R' (0, 0, -1) over its depth; the signs cancel
+    return _Views(poses[:3, 3], poses[:3, :3], down, sizes[:, which])
 
 
-# Pixel steps at which tangents are taken: of the foot, the middle of the box, and its top.
+# Pixel steps at which the tangents of a foot are taken.
 _FOOT_STEPS = np.array([[[0.0, 0.0]], [[1.0, 0.0]], [[0.0, 1.0]]])
 
 
 def _tangents(
     boxes_px: Floats, feet_px: Floats, cameras: Sequence[CameraModel], count: Sequence[int]
 ) -> Floats:
-    """(7, n, 2): foot, foot + du, foot + dv, middle, middle + du, top, top + dv."""
+    """(2, 7, n): foot, foot + du, foot + dv, middle, middle + du, top, top + dv."""
     points = np.empty((7, len(feet_px), 2))
     points[:3] = feet_px + _FOOT_STEPS
     points[3:, :, 0] = (boxes_px[:, 0] + boxes_px[:, 2]) / 2
@@ -119,62 +120,58 @@ def _tangents(
         part = slice(at, at + rows)
         points[:, part] = undistorted(points[:, part], model).reshape(7, rows, 2)
         at += rows
-    return points
+    return np.ascontiguousarray(points.transpose(2, 0, 1))
 
 
-def _spread_px(
-    boxes_px: Floats, feet_px: Floats, size_px: Floats
-) -> tuple[Floats, Bools, Bools, Bools]:
+def _spread_px(boxes: Floats, feet: Floats, size_px: Floats) -> tuple[Floats, Bools, Bools, Bools]:
     """(2, n) one sigma across and along; (n,) cut off below, at a side, above.
 
     Where the border may hide the foot the spread is a share of the box, not a few pixels.
     """
-    extent = np.maximum(boxes_px[:, 2:] - boxes_px[:, :2], 0.0).T
+    extent = np.maximum(boxes[2:] - boxes[:2], 0.0)
     edge = size_px - BORDER_PX
-    below = np.maximum(feet_px[:, 1], boxes_px[:, 3]) >= edge[:, 1]
-    beside = (boxes_px[:, 0] <= BORDER_PX) | (boxes_px[:, 2] >= edge[:, 0])
-    above = boxes_px[:, 1] <= BORDER_PX
+    below = np.maximum(feet[1], boxes[3]) >= edge[1]
+    beside = (boxes[0] <= BORDER_PX) | (boxes[2] >= edge[0])
+    above = boxes[1] <= BORDER_PX
     sd = BOX_JITTER * extent
     sd[0] += FOOT_SD_PX[0] + CUT_SHARE * extent[0] * beside
-    sd[1] += FOOT_SD_PX[1]
+    sd[1] += FOOT_SD_PX[1] + CUT_SHARE * extent[1] * below
     return sd, below, beside, above
 
 
-def _from_feet(t: Floats, views: _Views, sd: Floats) -> tuple[Floats, Floats, Bools]:
-    points, ok = meet_plane(views.centre, _rays(t[:3], views))
-    return points[0], _covariance(points, sd), np.asarray(ok.all(axis=0))
+def _on_planes(t: Floats, views: _Views, sd: Floats) -> tuple[Floats, Floats, Bools]:
+    """Feet on the floor, then heads at head height: (2, 2n), covariance (3, 2n), valid (2n,)."""
+    n = t.shape[2]
+    x, y = np.empty((3, 2 * n)), np.empty((3, 2 * n))
+    x[:, :n], y[:, :n] = t[0, :3], t[1, :3]
+    x[:, n:], y[:, n:] = _heads(t, views.down)
+    R = np.concatenate((views.R, views.R), axis=2)
+    centre = np.concatenate((views.centre, views.centre), axis=1)
+    direction = R[:, 0, None] * x + R[:, 1, None] * y + R[:, 2, None]  # (3, 3 steps, 2n)
+    height = np.zeros(2 * n)
+    height[n:] = HEAD_HEIGHT_M
+    points, ok = meet_plane(centre[:, None], direction, height)
+    sd_u, sd_v = np.concatenate((sd, sd), axis=1)
+    Ju, Jv = (points[:, 1] - points[:, 0]) * sd_u, (points[:, 2] - points[:, 0]) * sd_v
+    with np.errstate(divide="ignore", invalid="ignore"):
+        lean = direction[:2, 0, n:] / direction[2, 0, n:] * HEAD_HEIGHT_SD_M
+    C = np.empty((3, 2 * n))  # J diag(sd^2) J' + floor; heads: + lean lean'
+    C[[0, 2]] = Ju * Ju + Jv * Jv + FLOOR_SD_M**2
+    C[1] = Ju[0] * Ju[1] + Jv[0] * Jv[1]
+    C[[0, 2], n:] += lean * lean
+    C[1, n:] += lean[0] * lean[1]
+    return points[:, 0], C, np.asarray(ok.all(axis=0))
 
 
-def _from_head(t: Floats, views: _Views, sd: Floats) -> tuple[Floats, Floats, Bools]:
-    """Heads are where the upright line through the middle meets the row of the top edge."""
-    middle, row = t[[3, 4, 3]], t[[5, 5, 6], :, 1]
+def _heads(t: Floats, down: Floats) -> tuple[Floats, Floats]:
+    """Tangents (3, n), (3, n) of the head, and of the head one pixel across and one along.
+
+    The head is where the upright line through the box's middle meets the row of its top edge.
+    """
+    middle, row = t[:, [3, 4, 3]], t[1][[5, 5, 6]]
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        slope = (middle[..., 0] - views.down[:, 0]) / (middle[..., 1] - views.down[:, 1])
-        head = np.empty((3, len(sd[0]), 2))
-        head[..., 0] = middle[..., 0] + slope * (row - middle[..., 1])
-        head[..., 1] = row
-        direction = _rays(head, views)
-        points, ok = meet_plane(views.centre, direction, HEAD_HEIGHT_M)
-        R = _covariance(points, sd)
-        lean = direction[0, :, :2] / direction[0, :, 2:] * HEAD_HEIGHT_SD_M  # d position / d height
-        R[0] += lean[:, 0] ** 2
-        R[1] += lean[:, 0] * lean[:, 1]
-        R[2] += lean[:, 1] ** 2
-        return points[0], R, ok.all(axis=0) & (R[0] + R[2] < 2 * HEAD_SD_MAX_M**2)
-
-
-def _rays(t: Floats, views: _Views) -> Floats:
-    x, y = t[..., :1], t[..., 1:]
-    return np.asarray(x * views.columns[0] + y * views.columns[1] + views.columns[2])
-
-
-def _covariance(points: Floats, sd: Floats) -> Floats:
-    """(3, n) J diag(sd^2) J' + floor, from a point and the points one pixel across and along."""
-    J = (points[1:] - points[0]) * sd[:, :, None]
-    R = np.empty((3, points.shape[1]))
-    R[[0, 2]] = (J * J).sum(axis=0).T + FLOOR_SD_M**2
-    R[1] = (J[..., 0] * J[..., 1]).sum(axis=0)
-    return R
+        slope = (middle[0] - down[0]) / (middle[1] - down[1])
+        return middle[0] + slope * (row - middle[1]), row
 
 
 def _hidden(
@@ -183,16 +180,16 @@ def _hidden(
     """Feet said to be hidden: they lie beyond the head's position by more than chance. And the
     foot covariance (3, n) with the doubt in it where it is not said."""
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        d = (foot - head).T
-        away = (head - eye[:, :2]).T
-        away = away / np.hypot(away[0], away[1])
-        S = R_foot + R_head
-        var = S[0] * away[0] ** 2 + 2 * S[1] * away[0] * away[1] + S[2] * away[1] ** 2
-        gap = (d * away).sum(axis=0)
+        d, S, away = foot - head, R_foot + R_head, head - eye[:2]
+        ax, ay = away / np.hypot(away[0], away[1])
+        var = S[0] * ax * ax + 2 * S[1] * ax * ay + S[2] * ay * ay
+        gap = d[0] * ax + d[1] * ay
         whole = np.exp(-0.5 * np.minimum(gap * gap / var, 50.0)) / np.sqrt(2 * np.pi * var)
         odds = HIDDEN_SHARE / (1 - HIDDEN_SHARE) / (HIDDEN_RANGE_M * whole)
         doubt = np.where(gap > 0, odds / (1 + odds), 0.0)
-        R = R_foot + doubt * np.stack((d[0] * d[0], d[0] * d[1], d[1] * d[1]))
+        R = R_foot.copy()
+        R[[0, 2]] += doubt * d * d
+        R[1] += doubt * d[0] * d[1]
         return np.asarray((gap > 0) & (gap * gap > HIDDEN2 * var)), R
 
 

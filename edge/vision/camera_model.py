@@ -121,28 +121,29 @@ def undistorted(points_px: Floats, camera: CameraModel) -> Floats:
 
 
 def rays(tangents: Floats, camera: CameraModel) -> Floats:
-    """(n, 3) directions in the store frame of undistorted image coordinates (n, 2)."""
+    """(3, n) directions in the store frame of undistorted image coordinates (n, 2)."""
     R = camera.store_from_camera[:3, :3]
-    return tangents[:, :1] * R[:, 0] + tangents[:, 1:] * R[:, 1] + R[:, 2]
+    return np.asarray(R[:, :1] * tangents[:, 0] + R[:, 1:2] * tangents[:, 1] + R[:, 2:])
 
 
-def meet_plane(origin: Floats, direction: Floats, height_m: float = 0.0) -> tuple[Floats, Bools]:
+def meet_plane(
+    origin: Floats, direction: Floats, height_m: Floats | float = 0.0
+) -> tuple[Floats, Bools]:
     """Where rays meet the horizontal plane z = ``height_m``; 0 is the floor.
 
     Args:
-        origin, direction: (n, 3) or broadcast to it, store frame.
+        origin, direction: (3, ...) that broadcast to each other, store frame. height_m: likewise.
 
     Returns:
-        (n, 2) x, y metres, NaN where the ray misses, and (n,) True where it meets the plane from
-        above, in front of the camera, within ``RANGE_MAX_M``.
+        (2, ...) x, y metres, NaN where the ray misses, and (...) True where it meets the plane
+        from above, in front of the camera, within ``RANGE_MAX_M``.
     """
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        reach = (height_m - origin[..., 2]) / direction[..., 2]
-        run = direction[..., :2] * reach[..., None]
-        ok = (direction[..., 2] < -SINK_MIN) & (reach > 0)
-        ok &= np.abs(run).max(axis=-1, initial=0.0) < RANGE_MAX_M
-        points = np.where(ok[..., None], origin[..., :2] + run, np.nan)
-    return points, ok
+        reach = (height_m - origin[2]) / direction[2]
+        run = direction[:2] * reach
+        ok = (direction[2] < -SINK_MIN) & (reach > 0)
+        ok &= (np.abs(run) < RANGE_MAX_M).all(axis=0)
+        return np.where(ok, origin[:2] + run, np.nan), ok
 
 
 def floor_points(foot_px: Floats, camera: CameraModel) -> tuple[Floats, Bools]:
@@ -158,7 +159,8 @@ def floor_points(foot_px: Floats, camera: CameraModel) -> tuple[Floats, Bools]:
     Source: Hartley & Zisserman, Multiple View Geometry, chapter 6; docs/FRAMES.md.
     """
     direction = rays(undistorted(foot_px, camera), camera)
-    return meet_plane(camera.store_from_camera[None, :3, 3], direction)
+    points, ok = meet_plane(camera.store_from_camera[:3, 3:], direction)
+    return points.T, ok
 
 
 def _matrix(

@@ -203,7 +203,7 @@ def _wrists(
         if packet.wrists_px is not None:
             points = packet.wrists_px.reshape(-1, 2).astype(np.float64)
             bundle = rays(undistorted(points, model), model)
-            bundle /= np.sqrt((bundle * bundle).sum(axis=1, keepdims=True))
-            directions[at : at + n] = bundle.reshape(n, 2, 3)
+            bundle /= np.sqrt((bundle * bundle).sum(axis=0))
+            directions[at : at + n] = bundle.T.reshape(n, 2, 3)
         at += n
     return directions, origin
