@@ -80,6 +80,7 @@ class CartTracker:
         self.state = state or CartTrackerState()
         self._planogram = Planogram(config, self.state.facing_sku)
         self._skus = [product.id for product in config.products]
+        self._strangers = 0  # inside while the steps at hand are judged
 
     @property
     def carts(self) -> dict[VisitId, Cart]:
@@ -110,14 +111,18 @@ class CartTracker:
         self.state.facing_sku[facing] = sku
         self._planogram = Planogram(self.config, self.state.facing_sku)
 
-    def step(self, now_ns: int, steps: WeightSteps, people: People) -> list[Event]:
+    def step(
+        self, now_ns: int, steps: WeightSteps, people: People, *, strangers: int = 0
+    ) -> list[Event]:
         """Hold the new steps; judge those whose people are known.
 
         Args:
             now_ns: store time.
             steps: final steps since the last call.
             people: tracks; read only.
+            strangers: people inside who came through a gate without a credential.
         """
+        self._strangers = strangers
         new = held_steps(now_ns, steps, self.config, self._planogram)
         self._count("steps", len(new))
         due = sorted([*self.state.held, *new], key=lambda h: (h.ended_at_ns, h.step_id))
@@ -239,7 +244,9 @@ class CartTracker:
         weights: Floats = np.vstack([size / size.sum(), sources.stands])
         shelf = self._planogram.shelves[view.shelf]
         points = weights @ shelf.position_m
-        return actors_at(window, inside, points, shelf.along, after_gap=gap)
+        return actors_at(
+            window, inside, points, shelf.along, strangers=self._strangers, after_gap=gap
+        )
 
     def _circumstances(self, held: HeldStep, actors: Actors) -> Circumstances:
         confidence, warning = 1.0, ""

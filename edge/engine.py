@@ -142,7 +142,8 @@ class Engine:
             self._signal(now_ns, seen)
         self._gate_outputs(now_ns, self.gate.tick(now_ns))
         steps = self.sensing.step(now_ns, due.batches)
-        self._emit(self.carts.step(now_ns, steps, self.people))
+        strangers = self.state.strangers_inside
+        self._emit(self.carts.step(now_ns, steps, self.people, strangers=strangers))
         self._end_overdue_visits(now_ns)
         self._close_carts(now_ns)
         return self._stamped()

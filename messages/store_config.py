@@ -140,7 +140,7 @@ class GatePolicy:
 class Decision:
     """When a line is charged without a person looking at it."""
 
-    charge_probability_min: float = 0.95
+    charge_probability_min: float = 0.99  # a wrong charge weighs as a hundred questions
     review_deadline_s: float = 900.0  # after the exit; then doubtful lines are dropped
     visit_timeout_s: float = 3 * 3600.0
 

@@ -20,7 +20,10 @@ from messages.ids import VisitId
 UNSEEN = 0.0015  # weight of a person whom no camera saw; one who stands at the plate has 0.8
 HIDDEN = 0.01  # ... of a visit that is inside and that no track accounts for
 HIDDEN_AFTER_GAP = 0.3  # ... while the sensors were off: everybody inside could have been there
-STRANGER = 0.3  # an unidentified track is a hidden visit, or with this weight someone unknown
+# An unidentified track is a visit that no other track accounts for, someone whom the gates saw come
+# in without a credential, or, with these weights, someone they missed, or nobody at all.
+MISSED = 0.01
+GHOST = 0.03
 NEAR_REACH = 0.05  # a track that explains a touch at least so well is named as evidence
 
 
@@ -61,6 +64,7 @@ def actors_at(
     points_m: Floats,
     along: Floats,
     *,
+    strangers: float,
     after_gap: bool,
 ) -> Actors:
     """Probability that each visit, or nobody known, touched each point.
@@ -70,14 +74,16 @@ def actors_at(
         inside: visits that were in the store then.
         points_m: (l, 3) store frame; the first is where the step's mass is.
         along: (2,) unit vector along the shelf.
+        strangers: people inside who came through a gate without a credential.
         after_gap: tracks are no witness of all the time: everybody inside stays possible.
     """
     touch = touch_by_track(window, points_m, along, after_gap=after_gap)  # (n, l)
     identity = mean_identity(window, inside)  # (n, v + 1)
     weight = identity.T @ touch  # (v + 1, l)
     hidden = np.clip(1.0 - identity[:, :-1].sum(axis=0), 0.0, 1.0)
-    stranger = weight[-1] * STRANGER / (STRANGER + hidden.sum())
-    found = np.outer(hidden / (STRANGER + hidden.sum()), weight[-1])
+    unknown = strangers + MISSED
+    stranger = weight[-1] * unknown / (unknown + GHOST + hidden.sum())
+    found = np.outer(hidden / (unknown + GHOST + hidden.sum()), weight[-1])
     floor = np.maximum(hidden * HIDDEN, HIDDEN_AFTER_GAP if after_gap else 0.0)
     by_visit = weight[:-1] + found + floor[:, None]
     total = np.vstack([by_visit, stranger + UNSEEN])

@@ -21,7 +21,7 @@ from messages.ids import (
     StoreId,
     VisitId,
 )
-from messages.store_config import Facing, Plate, Product, StoreConfig
+from messages.store_config import Decision, Facing, Plate, Product, StoreConfig
 
 SECOND = 1_000_000_000
 SHELVES, PLATES = 5, 12  # one facing a plate: 60 facings
@@ -58,6 +58,7 @@ def store(masses: list[float], spread: float = 0.02) -> StoreConfig:
         plates=tuple(plates),
         products=tuple(products),
         facings=tuple(facings),
+        decision=Decision(charge_probability_min=0.95),  # what the stories and the study are about
     )
 
 

@@ -121,7 +121,7 @@ class NoWindow:
 def test_without_cameras_everybody_inside_is_equally_possible_and_nobody_sure() -> None:
     inside = [VisitId("a"), VisitId("b")]
     along = np.array([1.0, 0.0])
-    actors = actors_at(NoWindow(), inside, np.zeros((2, 3)), along, after_gap=False)
+    actors = actors_at(NoWindow(), inside, np.zeros((2, 3)), along, strangers=0, after_gap=False)
     assert actors.probability.sum(axis=0) == pytest.approx(1.0)
     assert actors.probability[0] == pytest.approx(actors.probability[1])
     assert actors.probability.max() < 0.5
@@ -130,5 +130,5 @@ def test_without_cameras_everybody_inside_is_equally_possible_and_nobody_sure() 
 
 def test_an_empty_store_leaves_it_to_nobody() -> None:
     along = np.array([1.0, 0.0])
-    actors = actors_at(NoWindow(), [], np.zeros((1, 3)), along, after_gap=False)
+    actors = actors_at(NoWindow(), [], np.zeros((1, 3)), along, strangers=0, after_gap=False)
     assert actors.probability.tolist() == [[1.0]]
