@@ -43,7 +43,7 @@ def test_nobody_is_charged_for_what_they_do_not_hold(day: Run) -> None:
 def test_best_guess_finds_most_of_what_was_taken(day: Run) -> None:
     verdict = judge(day.truth, day.carts)
     assert verdict.true_units >= 10
-    assert verdict.recall > 0.4
+    assert verdict.recall > 0.6
 
 
 def test_careful_shoppers_alone_are_charged_without_a_look() -> None:
