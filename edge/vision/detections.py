@@ -44,6 +44,23 @@ class FloorDetections:
     wrist_rays: Floats | None = None
     origin: Floats | None = None
 
+    def inside(self, low: Floats, high: Floats) -> FloorDetections:
+        """Those in the rectangle from ``low`` to ``high`` (2,)."""
+        inner = (self.position >= low[:, None]) & (self.position <= high[:, None])
+        return self if inner.all() else self._only(np.flatnonzero(inner.all(axis=0)))
+
+    def _only(self, k: Ints) -> FloorDetections:
+        return FloorDetections(
+            self.at_ns,
+            self.camera[k],
+            self.position[:, k],
+            self.covariance[:, k],
+            self.age_s[k],
+            self.may_start[k],
+            None if self.wrist_rays is None else self.wrist_rays[k],
+            None if self.origin is None else self.origin[k],
+        )
+
 
 def instants(
     packets: Sequence[PersonDetections],
@@ -133,18 +150,12 @@ def on_floor(
     position, R, ok, cut = _with_positions([group[k] for k in floor], fit)
     R[[0, 2]] += (AGE_SPEED_SD_M_S * age_s) ** 2
     may_start = (scores >= SCORE_START_MIN) & ~cut & (R[0] + R[2] < 2 * START_SD_MAX_M**2)
-    k = np.flatnonzero(ok & (scores >= SCORE_MIN))
     rays_, origin = _wrists([group[k] for k in pixel], len(scores), cameras)
-    return FloorDetections(
-        at_ns,
-        camera[k],
-        np.ascontiguousarray(position[k].T),
-        R[:, k],
-        age_s[k],
-        may_start[k],
-        None if rays_ is None else rays_[k],
-        None if origin is None else origin[k],
+    everything = FloorDetections(
+        at_ns, camera, np.ascontiguousarray(position.T), R, age_s, may_start, rays_, origin
     )
+    ok &= scores >= SCORE_MIN
+    return everything if ok.all() else everything._only(np.flatnonzero(ok))
 
 
 def _fitted(

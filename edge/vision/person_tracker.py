@@ -31,14 +31,16 @@ from messages.store_config import StoreConfig
 HIDDEN_AFTER_NS = 600_000_000  # unseen so long, the next sighting needs an argument about who it is
 MISSING_AFTER_NS = 250_000_000  # unseen so long, somebody who appears elsewhere may be this one
 SPACING_MIN_NS, SPACING_MAX_NS = 20_000_000, 1_000_000_000
+MARGIN_M = 0.5  # beyond the walkable area: foot points err so far, people are not there
 HIDDEN_SD_MAX_M = 10.0  # where the walkable area is not configured
 AREA_MAX_M2 = 400.0  # likewise, for densities of strays and newcomers
 SETTLE_NS = 200_000_000  # people found after a gap are weighed together, not in order of arrival
+ONE_VIEW_NS = 800_000_000  # seen by one camera only: false tracks seldom live so long
 GATE_ZONE_M = 1.5  # who appears here may be coming in
 GATE_WAIT_NS = 3_000_000_000  # the gate's word on a passage arrives well within it
 AWAITED_M = 2.5  # the gate said so already: who appears this near to it need not wait
 NEW_IN_AISLE = 0.002  # expected bodies nobody let in, popping up in the aisle
-STRAYS = 0.002  # share of people who moved as the motion law does not foresee
+STRAYS = 0.0002  # share of people who moved as the motion law does not foresee
 NEW_AT_GATE_SOON = 0.3  # expected newcomers in the zone whose passage is not yet reported
 NEW_AT_GATE_LATE = 0.02  # and still not reported after GATE_WAIT_NS: tailgaters
 UNTOLD_NS = 2_000_000_000  # a newcomer at somebody's elbow must show as two boxes by then
@@ -85,7 +87,8 @@ class PersonTracker:
             at_ns = max(group[-1].captured_at_ns, state.at_ns)
             known = state.people.phase == Phase.KNOWN
             there = state.people.mean[:2, known & self._live()].T
-            self._instant(on_floor(group, self._cameras, at_ns, there))
+            seen = on_floor(group, self._cameras, at_ns, there)
+            self._instant(seen.inside(self._low - MARGIN_M, self._high + MARGIN_M))
         silent_until = now_ns - self._lateness_ns
         if silent_until > state.at_ns:
             self._instant(None, silent_until)
@@ -148,6 +151,7 @@ class PersonTracker:
             )
             hit = np.bincount(track, minlength=n) > 0
             people.hits[hit] += 1
+            people.views = np.maximum(people.views, np.bincount(track, minlength=n))
             people.last_seen_ns[hit] = seen.at_ns
         if len(i):
             lifecycle.mark_distinct(people, pairs, taken, seen.camera, i, j, seen.at_ns)
@@ -198,17 +202,25 @@ class PersonTracker:
         people = self.state.people
         found = np.flatnonzero(pending & ~self._at_elbow(pending))
         hidden = np.flatnonzero(self._missing())
-        likelihood = reassociation.likelihoods(
-            people, found, hidden, STRAYS * self._per_m2, self.state.at_ns
-        )
-        ready, fresh = self._ready(found, hidden, likelihood)
-        waited = self.state.at_ns - people.confirmed_ns[found] >= SETTLE_NS
+        likelihood = self._likelihoods(found, hidden)
+        awaited = self._awaited(found, hidden)
+        ready, fresh = self._ready(found, awaited, likelihood)
+        enough = np.where(awaited | (people.views[found] > 1), SETTLE_NS, ONE_VIEW_NS)
+        waited = self.state.at_ns - people.confirmed_ns[found] >= enough
         if (ready & waited).any():
-            found, likelihood = found[ready], likelihood[ready]
-            p, p_new = reassociation.marginals(likelihood, fresh[ready])
-            people.keep(
-                reassociation.reunite(people, self.state.encounters, found, hidden, p, p_new)
-            )
+            together = ready & (waited | (people.views[found] > 1))
+            self._reunite(found[together], hidden, likelihood[together], fresh[together])
+
+    def _likelihoods(self, found: Ints, hidden: Ints) -> Floats:
+        strays = STRAYS * self._per_m2
+        return reassociation.likelihoods(self.state.people, found, hidden, strays, self.state.at_ns)
+
+    def _reunite(self, found: Ints, hidden: Ints, likelihood: Floats, fresh: Floats) -> None:
+        state = self.state
+        p, p_new = reassociation.marginals(likelihood, fresh)
+        state.people.keep(
+            reassociation.reunite(state.people, state.encounters, found, hidden, p, p_new)
+        )
 
     def _missing(self) -> Bools:
         people = self.state.people
@@ -225,7 +237,7 @@ class PersonTracker:
         dy = people.mean[1][:, None] - people.mean[1, known]
         return np.asarray(elbow & (dx * dx + dy * dy < association.OWN_SPACE_M**2).any(axis=1))
 
-    def _ready(self, found: Ints, hidden: Ints, likelihood: Floats) -> tuple[Bools, Floats]:
+    def _ready(self, found: Ints, awaited: Bools, likelihood: Floats) -> tuple[Bools, Floats]:
         """(m,) which may be decided now, and the density of newcomers at each, 1/m2.
 
         In a gate's zone the gate's word is awaited, unless a hidden person was so near that
@@ -235,8 +247,7 @@ class PersonTracker:
         zone = self._gate_distance(people.mean[:, found]) < GATE_ZONE_M
         per_m2 = 1.0 / (np.pi * GATE_ZONE_M**2)
         late, soon = NEW_AT_GATE_LATE * per_m2, NEW_AT_GATE_SOON * per_m2
-        waiting = zone & (at_ns - people.born_ns[found] < GATE_WAIT_NS)
-        waiting &= ~self._awaited(found, hidden)
+        waiting = zone & ~awaited & (at_ns - people.born_ns[found] < GATE_WAIT_NS)
         plain = likelihood.sum(axis=1) * reassociation.SURE_NEW_MAX > soon
         fresh = np.where(people.from_gate[found] | zone, late, NEW_IN_AISLE * self._per_m2)
         return ~waiting | plain, np.where(waiting, soon, fresh)
@@ -258,35 +269,23 @@ class PersonTracker:
     # --- gates and visits ---
 
     def entered(self, visit: VisitId, gate: GateId, at_ns: int) -> None:
-        """One person of ``visit`` passed inwards at ``gate``: a track there gets this identity.
+        """One person of ``visit`` passed inwards at ``gate``: a body there has this identity.
 
-        Several unbound tracks near the gate share it by their distance; if there is none, the
-        gate makes a track, hidden until somebody is seen.
+        It is a track of its own until it is plain which of the people seen there it is.
         """
-        people, column = self.state.people, self._column(visit)
+        state, people, column = self.state, self.state.people, self._column(visit)
         place = self._gates[self._gate_index[gate]]
-        weight = passages.entry_weights(people, place, at_ns, self.state.at_ns)
-        if weight.sum() < passages.UNSEEN_WEIGHT:
-            weight[:] = 0.0
-        share = passages.shares(weight, people.identity[:, -1])
-        people.identity[:, column] += share
-        people.identity[:, -1] = np.maximum(people.identity[:, -1] - share, 0.0)
-        people.phase[share > 0.01] = int(Phase.KNOWN)
-        rest = 1.0 - float(share.sum())
-        if rest > 0.01:
-            self._make_at_gate(place, column, rest, at_ns)
-
-    def _make_at_gate(self, place: Floats, column: int, chance: float, at_ns: int) -> None:
-        state, people = self.state, self.state.people
-        R = np.full((3, 1), passages.PASSAGE_SD_M**2)
-        R[1] = 0.0
-        mean, covariance = ground_filter.born(place[:, None], R)
-        state.at_ns = max(state.at_ns, at_ns) if state.at_ns < 0 else state.at_ns
-        people.append(mean, covariance, np.ones(1, np.bool_), state.last_track + 1, at_ns)
+        R = np.array([[passages.PASSAGE_SD_M**2], [0.0], [passages.PASSAGE_SD_M**2]])
+        state.at_ns = at_ns if state.at_ns < 0 else state.at_ns
         state.last_track += 1
+        people.append(
+            *ground_filter.born(place[:, None], R), np.ones(1, np.bool_), state.last_track, at_ns
+        )
         people.phase[-1], people.hits[-1] = int(Phase.KNOWN), 0
         people.last_seen_ns[-1] = at_ns - HIDDEN_AFTER_NS - 1
-        people.identity[-1, column], people.identity[-1, -1] = chance, 1.0 - chance
+        people.identity[-1] = 0.0
+        people.identity[-1, column] = 1.0
+        self._decide(passages.newcomers(people, place, state.at_ns))
 
     def left(self, gate: GateId, at_ns: int) -> dict[VisitId | str, float]:
         """Somebody passed outwards: probability per visit, key "" = nobody known.
@@ -296,7 +295,7 @@ class PersonTracker:
         """
         state, people = self.state, self.state.people
         place = self._gates[self._gate_index[gate]]
-        self._decide_at(place)
+        self._decide(self._pending_at(place))
         self._settle_encounters_at(place)
         weight, nobody = passages.exit_weights(people, place, at_ns, state.at_ns)
         who = (weight[:, None] * people.identity).sum(axis=0)
@@ -324,20 +323,22 @@ class PersonTracker:
         else:
             people.keep(np.arange(len(people)) != row)
 
-    def _decide_at(self, place: Floats) -> None:
-        """Newcomers near a gate who go out are decided now: one of them may have been hidden."""
+    def _decide(self, which: Bools) -> None:
+        """Decide now who these people are: a gate just said that somebody passes it."""
         people = self.state.people
-        near = ((people.mean[:2] - place[:, None]) ** 2).sum(axis=0) < passages.REACH_M**2
-        found = np.flatnonzero(near & (people.phase == Phase.PENDING))
-        hidden = np.flatnonzero(self._missing())
+        found = np.flatnonzero(which)
         if not len(found):
             return
-        likelihood = reassociation.likelihoods(
-            people, found, hidden, STRAYS * self._per_m2, self.state.at_ns
-        )
+        hidden = np.flatnonzero(self._missing() & ~which)
+        likelihood = self._likelihoods(found, hidden)
+        likelihood[people.phase[found] == Phase.LEAVING] *= passages.LEAVING_WEIGHT
         fresh = np.full(len(found), NEW_AT_GATE_LATE / (np.pi * GATE_ZONE_M**2))
-        p, p_new = reassociation.marginals(likelihood, fresh)
-        people.keep(reassociation.reunite(people, self.state.encounters, found, hidden, p, p_new))
+        self._reunite(found, hidden, likelihood, fresh)
+
+    def _pending_at(self, place: Floats) -> Bools:
+        people = self.state.people
+        near = ((people.mean[:2] - place[:, None]) ** 2).sum(axis=0) < passages.REACH_M**2
+        return np.asarray(near & (people.phase == Phase.PENDING))
 
     def _settle_encounters_at(self, place: Floats) -> None:
         state, people = self.state, self.state.people

@@ -53,6 +53,7 @@ def likelihoods(
     staying = np.exp(-0.5 * np.minimum((dx * dx + dy * dy) / var, 200.0)) / (2 * np.pi * var)
     density = STAYERS * staying + (1 - STAYERS) * moving
     apart = people.last_seen_ns[hidden] > people.born_ns[found][:, None]
+    apart &= people.hits[hidden] > 0  # bodies that a gate announced may have been seen before
     return np.where(apart, 0.0, density + stray_per_m2)
 
 

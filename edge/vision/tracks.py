@@ -63,6 +63,7 @@ class People:
     track_id: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
     phase: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
     hits: Ints = field(default_factory=lambda: np.zeros(0, np.int64))  # instants with a detection
+    views: Ints = field(default_factory=lambda: np.zeros(0, np.int64))  # most cameras at once
     born_ns: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
     confirmed_ns: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
     last_seen_ns: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
@@ -93,6 +94,7 @@ class People:
         self.track_id = np.concatenate((self.track_id, np.arange(first_id, first_id + k)))
         self.phase = np.concatenate((self.phase, zeros + int(Phase.TENTATIVE)))
         self.hits = np.concatenate((self.hits, zeros + 1))
+        self.views = np.concatenate((self.views, zeros))
         self.born_ns = np.concatenate((self.born_ns, now))
         self.confirmed_ns = np.concatenate((self.confirmed_ns, zeros))
         self.last_seen_ns = np.concatenate((self.last_seen_ns, now))
@@ -110,6 +112,7 @@ _PER_TRACK = (
     "track_id",
     "phase",
     "hits",
+    "views",
     "born_ns",
     "confirmed_ns",
     "last_seen_ns",

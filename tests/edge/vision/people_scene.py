@@ -139,6 +139,21 @@ def covered(boxes: np.ndarray, distance: np.ndarray) -> np.ndarray:
     return np.where(nearer, np.nan_to_num(share), 0.0).max(axis=1, initial=0.0)
 
 
+def floor_packet(at_ns, points, camera="c", sequence=0, score=0.9) -> PersonDetections:
+    """A packet of a sender that works on the floor already."""
+    points = np.asarray(points, dtype=np.float32).reshape(-1, 2)
+    return PersonDetections(
+        camera=CameraId(camera),
+        received_at_ns=at_ns,
+        captured_at_ns=at_ns,
+        sequence=sequence,
+        boxes_px=np.zeros((0, 4), np.float32),
+        feet_px=np.zeros((0, 2), np.float32),
+        scores=np.full(len(points), score, np.float32),
+        positions_store_m=points,
+    )
+
+
 @dataclass
 class Shopper:
     """Where one person is: a way through points, with the time at which each is reached."""

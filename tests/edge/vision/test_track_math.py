@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge.vision import association, ground_filter, passages, reassociation
+from edge.vision import association, ground_filter, reassociation
 from edge.vision.detections import FloorDetections
 from edge.vision.track_history import SAMPLES_MAX, TrackHistory, record, window
 
@@ -131,13 +131,6 @@ def test_assignment_takes_each_detection_once_and_each_track_once_a_camera():
     assert np.bincount(pairs.detection[taken]).max() == 1
     view = seen.camera[pairs.detection[taken]] * n + pairs.track[taken]
     assert np.bincount(view).max() == 1
-
-
-def test_one_body_is_shared_within_everybodys_room():
-    share = passages.shares(np.array([1.0, 1.0, 0.0]), np.array([0.3, 1.0, 1.0]))
-    np.testing.assert_allclose(share, [0.3, 0.7, 0.0])
-    assert passages.shares(np.zeros(0), np.zeros(0)).shape == (0,)
-    np.testing.assert_allclose(passages.shares(np.ones(1), np.array([0.4])), [0.4])
 
 
 def test_history_keeps_the_newest_samples_in_bounded_arrays():
