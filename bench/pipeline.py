@@ -143,9 +143,9 @@ class Stopwatch:
     spent_s: dict[str, float] = field(default_factory=dict)
 
     def timed(self, stage: str, call: Callable[..., Any]) -> Callable[..., Any]:
-        def wrapped(*args: Any) -> Any:
+        def wrapped(*args: Any, **named: Any) -> Any:
             started = time.perf_counter()
-            result = call(*args)
+            result = call(*args, **named)
             self.add(stage, time.perf_counter() - started)
             return result
 
@@ -209,18 +209,20 @@ async def _pipeline(
     steps_ms: list[float] = []
     cpu_s = started = 0.0
     events = 0
-    for number, (now_ns, wires) in enumerate(steps):
-        if number == timed_from:
-            events = 0
-            watch.spent_s.clear()
-            steps_ms.clear()
-            cpu_s, started = time.process_time(), time.perf_counter()
-        began = time.perf_counter()
-        events += await _step(engine, journal, decoder, watch, now_ns, wires)
-        steps_ms.append((time.perf_counter() - began) * 1000)
-    wall_s, cpu_s = time.perf_counter() - started, time.process_time() - cpu_s
-    if journal is not None:
-        await journal.close()
+    try:
+        for number, (now_ns, wires) in enumerate(steps):
+            if number == timed_from:
+                events = 0
+                watch.spent_s.clear()
+                steps_ms.clear()
+                cpu_s, started = time.process_time(), time.perf_counter()
+            began = time.perf_counter()
+            events += await _step(engine, journal, decoder, watch, now_ns, wires)
+            steps_ms.append((time.perf_counter() - began) * 1000)
+        wall_s, cpu_s = time.perf_counter() - started, time.process_time() - cpu_s
+    finally:
+        if journal is not None:
+            await journal.close()
     figures = {
         "realtime_factor": round(TIMED_S / wall_s, 2),
         "core_fraction": round(cpu_s / TIMED_S, 4),

@@ -158,7 +158,8 @@ class Engine:
             case GateSignal(kind=GateSignalKind.EXIT):
                 self._somebody_left(now_ns, seen)
             case GateSignal():
-                self._gate_outputs(now_ns, self.gate.signal(now_ns, seen, self.people_inside()))
+                out = self.gate.signal(now_ns, seen, self.people_inside())
+                self._gate_outputs(now_ns, out, passed_at_ns=min(seen.received_at_ns, now_ns))
             case DeviceHealth():
                 self._device_health(now_ns, seen)
             case ClockAnchor():
@@ -172,8 +173,8 @@ class Engine:
             case _:
                 self._count(f"ignored_{type(seen).__name__}")
 
-    def _gate_outputs(self, now_ns: int, out: GateOutputs) -> None:
-        """Visits that begin or end at a gate, and people who came in."""
+    def _gate_outputs(self, now_ns: int, out: GateOutputs, passed_at_ns: int = 0) -> None:
+        """Visits that begin or end at a gate, and people who came in, at ``passed_at_ns``."""
         for event in out.events:
             match event:
                 case VisitStarted():
@@ -184,7 +185,7 @@ class Engine:
             self._events.append(event)
         self._commands.extend(out.commands)
         for person in out.admitted:
-            self._admitted(now_ns, person)
+            self._admitted(passed_at_ns or now_ns, person)
 
     def _visit_started(self, now_ns: int, event: VisitStarted) -> None:
         self.state.visits[event.visit] = Visit(
@@ -198,20 +199,20 @@ class Engine:
         )
         self.carts.visit_started(event)
 
-    def _admitted(self, now_ns: int, person: Admitted) -> None:
+    def _admitted(self, at_ns: int, person: Admitted) -> None:
         visit = self.state.visits.get(person.visit)
         if visit is not None:
             visit.entered += 1
         else:
             self.state.strangers_inside += 1
-        self.people.entered(person.visit, person.gate, now_ns)
+        self.people.entered(person.visit, person.gate, at_ns)
 
     def _somebody_left(self, now_ns: int, seen: GateSignal) -> None:
         """Decide whose party is one person smaller. The gate was free; this only counts."""
         if seen.gate not in self.config.gate_index:
             self._count("signals_of_unknown_gate")
             return
-        guess = self.people.left(seen.gate, now_ns)
+        guess = self.people.left(seen.gate, min(seen.received_at_ns, now_ns))
         inside = {
             visit: float(probability)
             for visit, probability in guess.items()
