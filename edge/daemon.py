@@ -244,6 +244,7 @@ class Daemon:
         now_ns = self.clock.now_ns()
         observations += self._anchors(now_ns)
         events, commands = await self.engine.step(now_ns, observations)
+        self.inbox.journalled(observations)
         self.devices.ask(commands)
         self.watchdog.beat("step")
         self._tell_operators(observations, events)

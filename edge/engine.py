@@ -53,7 +53,7 @@ SETTLE_NS = 2_000_000_000
 SETTLE_MAX_NS = 15_000_000_000
 # Below this an exit is not clear enough to say who left without an alarm.
 EXIT_PROBABILITY_MIN = 0.8
-NOBODY = VisitId("")
+PASSAGES_KNOWN = 1024  # numbers of passages kept per controller, four times what it repeats
 
 
 @dataclass(slots=True)
@@ -86,6 +86,7 @@ class EngineState:
     step: int = 0
     now_ns: int = 0
     visits: dict[str, Visit] = field(default_factory=dict)
+    passages: dict[str, list[int]] = field(default_factory=dict)  # device -> latest numbers
     strangers_inside: int = 0  # came in without a credential
     unplaced_exits: int = 0  # people who left and were taken for nobody inside
     devices: dict[str, str] = field(default_factory=dict)  # device -> DeviceState
@@ -155,6 +156,8 @@ class Engine:
 
     def _signal(self, now_ns: int, seen: Observation) -> None:
         match seen:
+            case GateSignal() if self._repeated(seen):
+                self._count("gate_signals_repeated")
             case GateSignal(kind=GateSignalKind.EXIT):
                 self._somebody_left(now_ns, seen)
             case GateSignal():
@@ -172,6 +175,17 @@ class Engine:
                 self._count("configs_loaded")
             case _:
                 self._count(f"ignored_{type(seen).__name__}")
+
+    def _repeated(self, seen: GateSignal) -> bool:
+        """A controller repeats what was not acknowledged, also across our restarts."""
+        if seen.number is None:
+            return False
+        known = self.state.passages.setdefault(seen.device, [])
+        if seen.number in known:
+            return True
+        known.append(seen.number)
+        del known[:-PASSAGES_KNOWN]
+        return False
 
     def _gate_outputs(self, now_ns: int, out: GateOutputs, passed_at_ns: int = 0) -> None:
         """Visits that begin or end at a gate, and people who came in, at ``passed_at_ns``."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from messages.catalogue import ENTRY_OF
@@ -58,9 +58,12 @@ class Inbox:
         self._slots: deque[_Slot] = deque()
         self._sheddable: deque[_Slot] = deque()
         self._depth = 0
+        self._to_tell: dict[int, Callable[[], None]] = {}  # id of a waiting observation
 
-    def put(self, observation: Observation) -> None:
+    def put(self, observation: Observation, journalled: Callable[[], None] | None = None) -> None:
         """Take an observation; never blocks. Sheds the oldest detection when full."""
+        if journalled is not None:
+            self._to_tell[id(observation)] = journalled
         entry = ENTRY_OF[type(observation)]
         slot = _Slot(observation)
         self._slots.append(slot)
@@ -88,6 +91,12 @@ class Inbox:
         if not self._depth:
             self.urgent.clear()
         return taken
+
+    def journalled(self, observations: Sequence[Observation]) -> None:
+        """Tell those who asked that these, drained before, are durable now."""
+        if self._to_tell:
+            for observation in observations:
+                self._to_tell.pop(id(observation), lambda: None)()
 
     def __len__(self) -> int:
         return self._depth

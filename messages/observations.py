@@ -132,13 +132,18 @@ class ItemSightings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GateSignal:
-    """Something happened at a gate. ``credential`` is the text a reader read, untrusted."""
+    """Something happened at a gate. ``credential`` is the text a reader read, untrusted.
+
+    ``number``: the controller's own count, one for each person; it repeats an event until it is
+    acknowledged, which happens once the event is journalled.
+    """
 
     gate: GateId
     device: DeviceId
     kind: GateSignalKind
     received_at_ns: int
     credential: str | None = None
+    number: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

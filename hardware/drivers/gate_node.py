@@ -7,6 +7,7 @@ number and each becomes a signal once. The way out needs nothing from here.
 from __future__ import annotations
 
 from collections import deque
+from functools import partial
 
 from hardware.drivers.commands import Asking, CommandRefusedError
 from hardware.drivers.serial_device import FRAME_COUNTERS, SerialDevice, copy_frame_counters
@@ -59,6 +60,7 @@ class GateNodeDriver(SerialDevice):
         self._reader = FrameReader()
         self._asking = Asking(sink)
         self._known: deque[int] = deque(maxlen=EVENTS_KNOWN)
+        self._journalled: deque[int] = deque(maxlen=EVENTS_KNOWN)
         self._uptime_ms: int | None = None
         self._hardware_id = ""
         self._exchanged = ""
@@ -127,22 +129,29 @@ class GateNodeDriver(SerialDevice):
                 self.health.count("wrong_packet")  # our own question, echoed by the line
 
     def _event(self, event: int, age_ms: int, kind: GateSignalKind, people: int) -> None:
+        """Pass an event on; it is acknowledged, and so forgotten there, once it is journalled."""
         self.valid(self._exchanged)
-        self._ask(wire.EventAck(event=event))
         if event in self._known:
             self.health.count("repeated")
+            if event in self._journalled:
+                self._ask(wire.EventAck(event=event))
             return
         self._known.append(event)
         self.health.count("late_events", age_ms > 1_000 * wire.EVENT_RESEND_S)
-        for _ in range(people):
-            self._sink.put(
-                GateSignal(
-                    gate=self._config.gate,
-                    device=self._config.id,
-                    kind=kind,
-                    received_at_ns=self._sink.now_ns(),
-                )
+        for person in range(people):
+            signal = GateSignal(
+                gate=self._config.gate,
+                device=self._config.id,
+                kind=kind,
+                received_at_ns=self._sink.now_ns(),
+                number=event << 8 | person,
             )
+            last = person == people - 1
+            self._sink.put(signal, partial(self._acknowledge, event) if last else None)
+
+    def _acknowledge(self, event: int) -> None:
+        self._journalled.append(event)
+        self._ask(wire.EventAck(event=event))
 
     def _status(self, status: wire.Status) -> None:
         if self._uptime_ms is not None and status.uptime_ms < self._uptime_ms:

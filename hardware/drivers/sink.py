@@ -6,6 +6,7 @@ A driver says ``DeviceHealth`` on every change of state or detail and at least e
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 from messages.ids import DeviceId
@@ -18,8 +19,11 @@ HEALTH_SPACING_NS = 100_000_000  # a babbling device may not fill the inbox with
 class Sink(Protocol):
     """The daemon's side."""
 
-    def put(self, observation: Observation) -> None:
-        """Never blocks; a full inbox sheds detections first, and counts."""
+    def put(self, observation: Observation, journalled: Callable[[], None] | None = None) -> None:
+        """Never blocks; a full inbox sheds detections first, and counts.
+
+        ``journalled`` is called once the observation survives a crash of the daemon.
+        """
 
     def now_ns(self) -> int:
         """Store time."""

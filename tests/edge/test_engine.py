@@ -198,6 +198,17 @@ def test_visits_end_when_as_many_left_as_were_inside_though_nobody_was_recognize
     assert engine.people_inside() == 0
 
 
+def test_a_passage_repeated_by_its_controller_counts_once_also_after_a_restart(store):
+    engine = open_store(store)
+    engine.step(2 * S, [at_the_gate(store)])
+    came = replace(at_the_gate(store, at_ns=3 * S, kind=GateSignalKind.ENTER), number=256)
+    engine.step(3 * S, [came])
+    engine = restore(store, snapshot(engine))
+    assert engine.step(4 * S, [came]).events == ()
+    assert engine.people_inside() == 1
+    assert engine.state.counters["gate_signals_repeated"] == 1
+
+
 def test_nobody_passing_ends_the_visit_with_an_empty_cart(store):
     engine = open_store(store)
     engine.step(2 * S, [at_the_gate(store)])

@@ -132,3 +132,13 @@ def test_only_detections_are_ever_missing(story: list[str], limit: int) -> None:
     missing = set(put) - set(got)
     assert missing <= detections
     assert len(missing) == box.shed.total()
+
+
+def test_who_asked_is_told_once_the_observation_is_journalled() -> None:
+    box, told = inbox(), list[str]()
+    box.put(signal(1), lambda: told.append("gate"))
+    drained = box.drain()
+    assert told == []
+    box.journalled(drained)
+    box.journalled(drained)
+    assert told == ["gate"]

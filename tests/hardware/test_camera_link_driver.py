@@ -26,7 +26,7 @@ class Inbox:
         self.got = []
         self.pushed_ns = 0
 
-    def put(self, observation):
+    def put(self, observation, journalled=None):
         self.got.append(observation)
 
     def now_ns(self):

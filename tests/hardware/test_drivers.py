@@ -39,9 +39,15 @@ class Inbox:
     def __init__(self):
         self.got = []
         self.pushed_ns = 0
+        self.journal_stalls = False
+        self.unsaid = []  # what drivers want to be told once it is journalled
 
-    def put(self, observation):
+    def put(self, observation, journalled=None):
         self.got.append(observation)
+        if journalled is not None and self.journal_stalls:
+            self.unsaid.append(journalled)
+        elif journalled is not None:
+            journalled()
 
     def now_ns(self):
         return time.monotonic_ns() + self.pushed_ns
@@ -564,6 +570,49 @@ def test_a_restarted_controller_is_closed_and_its_events_are_new(tmp_path):
             node.pass_out()
             await until(lambda: len(inbox.signals(GateSignalKind.EXIT)) == 2)
             await until(lambda: driver.health.counters["reboots"] == 1)
+
+    asyncio.run(story())
+
+
+def test_a_passage_is_acknowledged_only_once_it_is_journalled(tmp_path):
+    async def story():
+        async with gate(tmp_path) as (inbox, node, driver):
+            inbox.journal_stalls = True
+            node.pass_out()
+            await until(lambda: driver.health.counters["repeated"] >= 1)  # sent again meanwhile
+            assert len(node._kept) == 1
+            (exit_,) = inbox.signals(GateSignalKind.EXIT)
+            assert exit_.number is not None
+            (journalled,) = inbox.unsaid
+            journalled()
+            await until(lambda: not node._kept)
+            assert len(inbox.signals(GateSignalKind.EXIT)) == 1
+
+    asyncio.run(story())
+
+
+def test_a_passage_that_a_killed_daemon_had_not_journalled_comes_again_with_its_number(tmp_path):
+    async def story():
+        numbers = []
+        node = GateNodeDevice(tmp_path / "gate")
+        config = GateNode(id="gate-node", port=str(tmp_path / "gate"), gate="g")
+        node.start()
+        for stalls in (True, False):
+            inbox = Inbox()
+            inbox.journal_stalls = stalls
+            driver = asyncio.create_task(GateNodeDriver(config, inbox).run())
+            if stalls:
+                node.pass_out()
+            await until(lambda box=inbox: box.signals(GateSignalKind.EXIT))
+            numbers += [s.number for s in inbox.signals(GateSignalKind.EXIT)]
+            if not stalls:
+                await until(lambda: not node._kept)
+            driver.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await driver
+        node.stop()
+        assert len(numbers) == 2
+        assert numbers[0] == numbers[1]
 
     asyncio.run(story())
 
