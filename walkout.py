@@ -325,6 +325,8 @@ def _or_fail(call: Any) -> Any:
     """Run it; a named error of ours becomes one line and exit code 2."""
     try:
         return call()
+    except typer.Exit:
+        raise
     except (ValueError, OSError, RuntimeError) as error:
         _fail(str(error))
 
