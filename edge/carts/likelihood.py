@@ -11,7 +11,7 @@ from itertools import product
 
 import numpy as np
 
-from messages.arrays import Floats, read_only
+from messages.arrays import Floats, Ints, read_only
 
 GAIN_SD = 0.05  # a plate's span error: +4.5 % for a bottle, -3 to -8 % for a bag in a real store
 PLATE_FLOOR_G = 1.0  # vibration and rounding left in a difference of two levels
@@ -26,16 +26,22 @@ SPILL_WEIGHT = (0.45, 0.30, 0.15, 0.07, 0.03)
 WIDE_WEIGHT = 0.02  # an item that lies over several plates in a way the grid does not know
 WIDE_SD = 0.15
 
-REACH_M = 0.95  # body to plate centre where an arm (about 0.9 m) gives out
+# Reach, wrists and walking: fitted to 355 takes and returns of the simulated store, rounded; the
+# simulator's gestures are our picture of people, so recordings of a real store will move these.
+REACH_M = 1.0  # body to plate centre where an arm (about 0.9 m) gives out
 REACH_SD_M = 0.10
 # Where a body stands along the shelf while its hand is at a plate: in front of it mostly, at times
-# an arm's length aside. (weight, sd in metres); our judgement, until recordings tell.
-ASIDE_M = ((0.85, 0.30), (0.15, 0.70))
+# an arm's length aside. (weight, sd in metres).
+ASIDE_M = ((0.85, 0.35), (0.15, 0.70))
 AWAY_M = 0.80  # ... and away from the shelf: among several the nearer one is a little likelier
-WRIST_M = 0.40  # a wrist nearer than this to the plate touches it
-WRIST_SD_M = 0.06
-WRIST_NEAR = 6.0  # likelihood ratio when a wrist was seen at the plate
-WRIST_FAR = 0.15  # ... and when wrists were seen, but never there
+WRIST_M = 0.37  # a wrist nearer than this to the plate touches it
+WRIST_SD_M = 0.05
+WRIST_NEAR = 10.0  # likelihood ratio when a wrist was seen at the plate
+WRIST_FAR = 0.35  # ... and when wrists were seen often, but never there
+WRIST_SAMPLES = 6  # sightings that make "never there" as strong as it gets
+WALK_M_S = 0.25  # who walks on, faster than this, hardly takes anything meanwhile
+WALK_SD_M_S = 0.05
+WALKING = 0.01  # likelihood ratio of a walker, against one who stands still
 
 LOG_2PI = float(np.log(2.0 * np.pi))
 
@@ -178,7 +184,22 @@ def reach(aside_m: Floats, away_m: Floats, position_sd_m: Floats) -> Floats:
     return np.nan_to_num(arm * aside * away)
 
 
-def wrist_ratio(distance_m: Floats) -> Floats:
-    """Likelihood ratio of the nearest wrist's distance from the plate; NaN (unseen) gives 1."""
+def wrist_ratio(distance_m: Floats, samples: Ints) -> Floats:
+    """Likelihood ratio of a track's wrists.
+
+    Args:
+        distance_m: how near they came to the plate; NaN (unseen) gives 1.
+        samples: how often a wrist was seen; few sightings far off say little, since the hand that
+            reaches may have been hidden.
+    """
     at = 1.0 / (1.0 + np.exp(np.clip((distance_m - WRIST_M) / WRIST_SD_M, -50.0, 50.0)))
-    return np.nan_to_num(WRIST_FAR + (WRIST_NEAR - WRIST_FAR) * at, nan=1.0)
+    often = np.minimum(samples, WRIST_SAMPLES) / WRIST_SAMPLES
+    log_ratio = at * np.log(WRIST_NEAR) + (1.0 - at) * often * np.log(WRIST_FAR)
+    result: Floats = np.exp(np.nan_to_num(log_ratio, nan=0.0))
+    return result
+
+
+def walk_ratio(speed_m_s: Floats) -> Floats:
+    """Likelihood ratio of a body's speed during the touch; NaN (unknown) gives 1."""
+    still = 1.0 / (1.0 + np.exp(np.clip((speed_m_s - WALK_M_S) / WALK_SD_M_S, -50.0, 50.0)))
+    return np.nan_to_num(WALKING + (1.0 - WALKING) * still, nan=1.0)

@@ -1,6 +1,7 @@
 """Who stood there: probability of each visit to have touched a place during a step.
 
-A track explains a touch by its distance from the place, and belongs to each visit with its
+A track explains a touch by its distance from the place, by where its wrists were seen and by
+standing still, and belongs to each visit with its
 identity probability. Visits that no track accounts for are hidden: they may be anywhere. What is
 left goes to *nobody*: staff without a badge, somebody whom no camera saw, an unidentified track.
 """
@@ -13,23 +14,27 @@ from typing import Protocol
 
 import numpy as np
 
-from edge.carts.likelihood import reach, wrist_ratio
+from edge.carts.likelihood import reach, walk_ratio, wrist_ratio
 from messages.arrays import Floats, Ints
 from messages.ids import VisitId
 
-UNSEEN = 0.0015  # weight of a person whom no camera saw; one who stands at the plate has 0.8
-HIDDEN = 0.01  # ... of a visit that is inside and that no track accounts for
+UNSEEN = 0.0005  # weight of a person whom no camera saw; one who stands at the plate has 0.8
+HIDDEN = 0.002  # ... of a visit that is inside and that no track accounts for
 HIDDEN_AFTER_GAP = 0.3  # ... while the sensors were off: everybody inside could have been there
 # An unidentified track is a visit that no other track accounts for, someone whom the gates saw come
 # in without a credential, or, with these weights, someone they missed, or nobody at all.
-MISSED = 0.01
+MISSED = 0.002
 GHOST = 0.03
+SPEED_SAMPLES = 3  # positions that make a speed
+SPEED_SD_M = 0.30  # of a body's position: a hidden one has no speed that we know
 NEAR_REACH = 0.05  # a track that explains a touch at least so well is named as evidence
 
 
 class Window(Protocol):
     """What was known of people between two instants; ``edge.vision.tracks.TrackWindow`` is one."""
 
+    @property
+    def at_ns(self) -> Ints: ...  # (k,)
     @property
     def track_id(self) -> Ints: ...  # (n,)
     @property
@@ -100,7 +105,7 @@ def touch_by_track(window: Window, points_m: Floats, along: Floats, *, after_gap
     """(n, l) how well each track explains a touch of each point, over the step's duration.
 
     The mean over the window tells who stood there from who passed by; the maximum keeps one who
-    was there only briefly. After a gap only the maximum has a meaning.
+    was there only briefly. After a gap only the maximum has a meaning, and nobody's walk has.
     """
     position = window.position_store_m[:, :, None, :]
     if not position.size:
@@ -111,18 +116,38 @@ def touch_by_track(window: Window, points_m: Floats, along: Floats, *, after_gap
     present = np.isfinite(aside).sum(axis=0)
     mean = touched.sum(axis=0) / np.maximum(present, 1)
     peak = touched.max(axis=0, initial=0.0)
-    over_time = peak if after_gap else 0.5 * (mean + peak)
-    result: Floats = over_time * wrist_ratio(_nearest_wrist(window, points_m))
+    over_time = peak if after_gap else 0.5 * (mean + peak) * walk_ratio(_speed(window))[:, None]
+    result: Floats = over_time * wrist_ratio(*_nearest_wrist(window, points_m))
     return result
 
 
-def _nearest_wrist(window: Window, points_m: Floats) -> Floats:
-    """(n, l) smallest distance of any seen wrist from each point; NaN where none was seen."""
+def _nearest_wrist(window: Window, points_m: Floats) -> tuple[Floats, Ints]:
+    """(n, l) how near seen wrists came to each point, NaN where none was seen; (n, 1) how often.
+
+    The second nearest sample counts where there are two: a single one is often a bad key point.
+    """
     wrists = window.wrists_store_m[:, :, :, None, :]
     distance = np.linalg.norm(wrists - points_m, axis=-1)  # (k, n, 2, l)
-    nearest = np.where(np.isnan(distance), np.inf, distance).min(axis=(0, 2), initial=np.inf)
-    result: Floats = np.where(np.isinf(nearest), np.nan, nearest)
-    return result
+    hand = np.where(np.isnan(distance), np.inf, distance).min(axis=2)  # (k, n, l)
+    samples = np.isfinite(hand).sum(axis=0)  # (n, l)
+    nearest = np.sort(hand, axis=0)[:2]
+    second = np.where(np.isfinite(nearest), nearest, -np.inf).max(axis=0)
+    result: Floats = np.where(samples > 0, second, np.nan)
+    return result, samples
+
+
+def _speed(window: Window) -> Floats:
+    """(n,) speed of a straight line through each track's positions; NaN where that says nothing."""
+    at_s = (window.at_ns - window.at_ns[0]) / 1e9
+    present = np.isfinite(window.position_store_m).all(axis=-1)  # (k, n)
+    weight = present / np.maximum(present.sum(axis=0), 1)
+    since = np.where(present, at_s[:, None] - at_s @ weight, 0.0)
+    moved = np.einsum("kn,kni->ni", since, np.nan_to_num(window.position_store_m))
+    spread = (since**2).sum(axis=0)
+    sd = (weight * np.nan_to_num(window.position_sd_m)).sum(axis=0)
+    known = (present.sum(axis=0) >= SPEED_SAMPLES) & (sd < SPEED_SD_M)
+    speed: Floats = np.linalg.norm(moved, axis=-1) / np.where(known, spread, 1.0)
+    return np.where(known, speed, np.nan)
 
 
 def mean_identity(window: Window, inside: Sequence[VisitId]) -> Floats:

@@ -90,7 +90,7 @@ class Scene:
         return self.covered_ns
 
     def between(self, start_ns: int, end_ns: int) -> TrackWindow:
-        k, n, v = 3, len(self.bodies), len(self.visits)
+        k, n, v = 10, len(self.bodies), len(self.visits)  # a step of a second at 10 Hz
         identity = np.zeros((k, n, v + 1))
         position = np.zeros((k, n, 2))
         wrists = np.full((k, n, 2, 3), np.nan)
@@ -100,7 +100,7 @@ class Scene:
                 identity[:, i, j] = body.identity.get(visit, 0.0)
             identity[:, i, -1] = 1.0 - identity[:, i, :-1].sum(axis=-1)
             if body.wrist is not None:
-                wrists[1, i, 0] = body.wrist
+                wrists[:, i, 0] = body.wrist
         return TrackWindow(
             at_ns=np.linspace(start_ns, end_ns, k).astype(np.int64),
             track_id=np.array(

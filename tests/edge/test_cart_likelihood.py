@@ -12,9 +12,11 @@ from edge.carts.likelihood import (
     pair_log_likelihood,
     reach,
     spill_table,
+    walk_ratio,
     wrist_ratio,
 )
 from edge.carts.who import actors_at
+from edge.vision.track_history import TrackWindow
 from messages.arrays import Floats
 from messages.ids import VisitId
 
@@ -96,9 +98,22 @@ def test_an_absent_track_reaches_nothing() -> None:
 
 
 def test_a_wrist_at_the_plate_speaks_for_its_owner() -> None:
-    ratio = wrist_ratio(np.array([0.1, 0.4, 1.0, np.nan]))
+    ratio = wrist_ratio(np.array([0.1, 0.4, 1.0, np.nan]), np.array([9, 9, 9, 0]))
     assert ratio[0] > 5.0
-    assert ratio[2] < 0.2
+    assert ratio[2] < 0.4
+    assert ratio[3] == 1.0
+
+
+def test_one_wrist_seen_elsewhere_says_less_than_many() -> None:
+    ratio = wrist_ratio(np.full(3, 1.0), np.array([1, 3, 12]))
+    assert 1.0 > ratio[0] > ratio[1] > ratio[2]
+
+
+def test_a_walker_is_less_likely_than_one_who_stands() -> None:
+    ratio = walk_ratio(np.array([0.05, 0.3, 1.0, np.nan]))
+    assert ratio[0] > 0.9
+    assert 0.1 < ratio[1] < 0.7
+    assert ratio[2] < 0.05
     assert ratio[3] == 1.0
 
 
@@ -110,6 +125,7 @@ def test_log_sum_of_the_impossible_is_impossible() -> None:
 class NoWindow:
     """No camera saw anything."""
 
+    at_ns = np.zeros(1, np.int64)
     track_id = np.zeros(0, np.int64)
     position_store_m = np.zeros((0, 0, 2))
     position_sd_m = np.zeros((0, 0))
@@ -132,3 +148,56 @@ def test_an_empty_store_leaves_it_to_nobody() -> None:
     along = np.array([1.0, 0.0])
     actors = actors_at(NoWindow(), [], np.zeros((1, 3)), along, strangers=0, after_gap=False)
     assert actors.probability.tolist() == [[1.0]]
+
+
+def two_at_the_shelf(**changes: Floats) -> TrackWindow:
+    """a stands in front of the plate at the origin, b reaches sideways to it; ten samples."""
+    position = np.tile([[0.0, 0.6], [0.9, 0.4]], (10, 1, 1))
+    wrists = np.full((10, 2, 2, 3), np.nan)
+    known = {"position": position, "wrists": wrists, **changes}
+    return TrackWindow(
+        at_ns=np.arange(10) * 100_000_000,
+        track_id=np.array([1, 2]),
+        position_store_m=known["position"],
+        position_sd_m=np.full((10, 2), 0.08),
+        wrists_store_m=known["wrists"],
+        visits=(VisitId("a"), VisitId("b")),
+        identity=np.tile([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]], (10, 1, 1)),
+    )
+
+
+def who(window: TrackWindow) -> Floats:
+    inside = [VisitId("a"), VisitId("b")]
+    place, along = np.array([[0.0, 0.0, 1.0]]), np.array([1.0, 0.0])
+    return actors_at(window, inside, place, along, strangers=0, after_gap=False).probability[:, 0]
+
+
+def test_without_wrists_the_nearer_one_is_likelier_but_not_sure() -> None:
+    p = who(two_at_the_shelf())
+    assert 0.9 < p[0] < 0.99
+
+
+def test_a_long_arm_past_another_shopper_charges_neither_unasked() -> None:
+    """The one in front keeps the hands to herself, the other's wrist is at the plate."""
+    wrists = np.full((10, 2, 2, 3), np.nan)
+    wrists[:, 0] = [[-0.2, 0.6, 0.9], [0.2, 0.6, 0.9]]
+    wrists[3:7, 1, 1] = [0.1, 0.1, 1.0]
+    p = who(two_at_the_shelf(wrists=wrists))
+    assert p[1] > 0.25
+    assert p[0] < 0.75
+
+
+def test_one_bad_key_point_at_the_plate_is_no_hand() -> None:
+    wrists = np.full((10, 2, 2, 3), np.nan)
+    wrists[:, 1] = [1.1, 0.4, 0.9]
+    often = who(two_at_the_shelf(wrists=wrists.copy()))
+    wrists[5, 1, 1] = [0.0, 0.1, 1.0]
+    assert who(two_at_the_shelf(wrists=wrists)) == pytest.approx(often, abs=0.01)
+
+
+def test_somebody_who_walks_past_does_not_make_the_one_who_stands_doubtful() -> None:
+    position = np.tile([[0.0, 0.6], [0.0, 0.9]], (10, 1, 1))
+    position[:, 1, 0] = np.linspace(-0.5, 0.5, 10)
+    p = who(two_at_the_shelf(position=position))
+    assert p[0] > 0.95
+    assert p[1] < 0.05

@@ -30,6 +30,7 @@ from cart_study import (
 from edge.cart_tracker import CartTracker
 from messages.events import Event, ItemReturned, ItemTaken, LineState, ReviewRequested
 from messages.ids import Sku, VisitId
+from messages.store_config import Decision
 
 ACTIONS = 300  # of each seed
 SHOPPERS = (2, 3)  # by turns of the seed
@@ -335,7 +336,9 @@ class Shop:
 
 
 def study(seed: int, actions: int = ACTIONS) -> Figures:
+    """Charges at the default threshold, as a store does."""
     shop = Shop(seed)
+    shop.tracker.config = replace(shop.config, decision=Decision())
     for i in range(actions):
         shop.act()
         if i % 15 == 14:
@@ -351,13 +354,13 @@ def test_charged_lines_are_right_and_few_actions_need_a_person() -> None:
     for seed in (1, 2, 3, 4):
         figures.add(study(seed))
     assert figures.actions == 4 * ACTIONS
-    assert figures.precision >= 0.995, figures.wrong
+    assert figures.precision >= 0.998, figures.wrong
     assert figures.precision >= np.mean(figures.claimed) - 0.005  # as often as claimed
-    assert figures.review_rate <= 0.12  # 0.114 over 4,800 actions of other seeds
-    assert figures.recall >= 0.84
+    assert figures.review_rate <= 0.19  # at 0.95 instead of 0.99: 0.10, but 4 wrong lines of 815
+    assert figures.recall >= 0.79
     assert figures.off_right >= 0.98 * figures.off
     assert figures.truth_in_review >= 0.95 * figures.actions_reviewed
-    assert figures.units_charged_wrongly_at_end <= 0.005 * figures.units_charged_at_end
+    assert figures.units_charged_wrongly_at_end <= 0.002 * figures.units_charged_at_end
 
 
 def test_the_study_sees_a_tracker_that_guesses() -> None:
