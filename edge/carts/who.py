@@ -23,7 +23,7 @@ HIDDEN = 0.002  # ... of a visit that is inside and that no track accounts for
 HIDDEN_AFTER_GAP = 0.3  # ... while the sensors were off: everybody inside could have been there
 # An unidentified track is a visit that no other track accounts for, someone whom the gates saw come
 # in without a credential, or, with these weights, someone they missed, or nobody at all.
-MISSED = 0.002
+MISSED = 0.01
 GHOST = 0.03
 SPEED_SAMPLES = 3  # positions that make a speed
 SPEED_SD_M = 0.30  # of a body's position: a hidden one has no speed that we know
