@@ -26,6 +26,24 @@ app.add_typer(retailer_app, name="retailer")
 app.add_typer(sync_app, name="sync")
 app.add_typer(review_app, name="review")
 
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"walkout {version('walkout')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Say it and stop.")
+    ] = False,
+) -> None:
+    pass
+
+
 Config = Annotated[
     Path, typer.Option("--config", "-c", help="The store's configuration.", exists=False)
 ]

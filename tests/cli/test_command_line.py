@@ -51,6 +51,12 @@ def test_an_unknown_key_names_the_nearest_known_one(tmp_path):
     assert done.returncode == 2
 
 
+def test_the_version_is_the_distributions(tmp_path):
+    from importlib.metadata import version
+
+    assert walkout("--version", cwd=tmp_path).stdout == f"walkout {version('walkout')}\n"
+
+
 def test_an_unknown_bench_or_mode_names_those_there_are(tmp_path):
     assert "there are: pipeline" in walkout("bench", "nope", cwd=tmp_path).stderr
     assert "open, closing, closed" in walkout("mode", "ajar", cwd=tmp_path).stderr
