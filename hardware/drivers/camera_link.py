@@ -41,6 +41,9 @@ COUNTERS = (
 )
 
 
+LINK = DeviceId("camera-link")  # the socket itself, beside the cameras on it
+
+
 class SocketPathError(ValueError):
     """The socket's path is too long for the system, or taken by something else."""
 
@@ -50,7 +53,8 @@ class CameraLink:
 
     def __init__(self, cameras: Sequence[Camera], path: str | Path, sink: Sink) -> None:
         self.health = {camera.id: Health(DeviceId(camera.id), sink, COUNTERS) for camera in cameras}
-        self.counters = dict.fromkeys(COUNTERS, 0)  # of the whole link, hostile peers included
+        self.link = Health(LINK, sink, COUNTERS)  # of all peers, hostile ones included
+        self.counters = self.link.counters
         self._sink, self._path = sink, Path(path)
         self._last: dict[CameraId, int] = {}
         self._heard_at_ns: dict[CameraId, int] = {}
@@ -64,6 +68,7 @@ class CameraLink:
             lambda: _Connection(self), sock=_private_socket(self._path)
         )
         self._started_at_ns = self._sink.now_ns()
+        self.link.set(DeviceState.ONLINE)
         try:
             async with server:
                 await self._watch()
@@ -97,6 +102,7 @@ class CameraLink:
         health = self.health.get(seen.camera)
         if health is None:
             self.counters["unknown_camera"] += 1  # others may share its connection: it stays
+            self.link.set(DeviceState.ONLINE, "packets of a camera that store.toml does not name")
             return
         if self._source.get(seen.camera) is not connection:
             self._source[seen.camera] = connection
@@ -106,6 +112,7 @@ class CameraLink:
 
     def hostile(self, connection: _Connection) -> None:
         self.counters["hostile"] += 1
+        self.link.set(DeviceState.ONLINE, "a peer sent what is no camera packet: who reaches it?")
         for camera, source in self._source.items():
             if source is connection:
                 self.health[camera].count("hostile")
@@ -141,19 +148,22 @@ class CameraLink:
         while True:
             await asyncio.sleep(WATCH_EVERY_S)
             now_ns = self._sink.now_ns()
+            self.link.report_if_due()
             for camera, health in self.health.items():
                 silent_ns = now_ns - self._heard_at_ns.get(camera, self._started_at_ns)
-                if silent_ns <= STALE_AFTER_S * 1e9:
-                    continue
-                if camera not in self._heard_at_ns:
-                    health.set(DeviceState.UNPLUGGED, "no camera node has sent yet")
-                elif camera in self._source:
-                    health.set(
-                        DeviceState.SILENT,
-                        f"nothing from the camera for {STALE_AFTER_S:.0f} s: "
-                        f"check its cable and its detector",
-                    )
+                if silent_ns > STALE_AFTER_S * 1e9:
+                    self._silent(camera, health)
                 health.report_if_due()
+
+    def _silent(self, camera: CameraId, health: Health) -> None:
+        if camera not in self._heard_at_ns:
+            health.set(DeviceState.UNPLUGGED, "no camera node has sent yet")
+        elif camera in self._source:
+            health.set(
+                DeviceState.SILENT,
+                f"nothing from the camera for {STALE_AFTER_S:.0f} s: "
+                f"check its cable and its detector",
+            )
 
 
 class _Connection(asyncio.Protocol):

@@ -159,7 +159,7 @@ def test_a_camera_that_never_sent_is_unplugged_after_the_time_it_may_take(tmp_pa
     async def story():
         async with linked(tmp_path) as (inbox, link, _):
             await asyncio.sleep(0.3)
-            assert inbox.of(DeviceHealth) == []
+            assert {seen.device for seen in inbox.of(DeviceHealth)} == {"camera-link"}
             inbox.pushed_ns += 4_000_000_000
             await until(lambda: link.health["cam-1"].state is DeviceState.UNPLUGGED)
 
@@ -210,6 +210,9 @@ def test_a_hostile_peer_loses_its_own_connection_and_nothing_else(tmp_path, bad)
             assert await asyncio.wait_for(reader.read(), 2) == b""
             writer.close()
             assert link.counters["hostile"] == 1
+            said = [seen for seen in inbox.of(DeviceHealth) if seen.device == "camera-link"]
+            assert "no camera packet" in link.link.detail
+            assert said  # and it shows in the status
             node.send(detections(inbox))
             await until(lambda: len(inbox.of(PersonDetections)) == 1)
 
