@@ -11,6 +11,7 @@ The model is in docs/CARTS.md; its pieces are edge/cart_*.py.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Protocol
 
@@ -58,6 +59,8 @@ HOLD_NS = 1_000_000_000  # the longest wait for people; cameras may be dark
 PUT_WAIT_NS = 1_500_000_000  # a put that nobody can have made: its take may still be reported
 GAP_MARGIN_NS = 2_000_000_000  # around a step after a gap: its bounds are only what was seen
 GAP_CONFIDENCE = 0.9  # other things may have happened while the sensors were off
+MISTAKABLE_CONFIDENCE = 0.9  # with the default threshold a person decides
+NOTICEABLE = 0.02
 CLIPPED_CONFIDENCE = 0.9  # a plate that could not be read may have hidden part of it
 HELD_STEPS_MAX = 512  # some thirty shelves knocked at once; beyond, the oldest is judged at once
 REVIEWS_MAX = 1024  # open questions: a shelf that rattles all day; beyond, the oldest ends
@@ -144,6 +147,15 @@ class CartTracker:
         """True while a held step may still be this visit's."""
         record = self._record(visit)
         return any(record.overlaps(h.started_at_ns, h.ended_at_ns) for h in self.state.held)
+
+    def exit_uncertain(self, visits: Iterable[VisitId]) -> None:
+        """Somebody left who may have been of these visits, and was counted for another.
+
+        Whoever is still inside under their identity may be somebody else: from here on their
+        lines are asked about, not charged.
+        """
+        for visit in visits:
+            self._record(visit).mistakable = True
 
     def answer(self, answer: ReviewAnswer, now_ns: int, operator: str) -> list[Event]:
         """A person decided.
@@ -254,6 +266,9 @@ class CartTracker:
             confidence, warning = CLIPPED_CONFIDENCE, "A plate of this shelf could not be read."
         if held.flags & StepFlag.AFTER_GAP:
             confidence, warning = GAP_CONFIDENCE, "The sensors were off while this happened."
+        if self._mistakable(actors):
+            confidence = min(confidence, MISTAKABLE_CONFIDENCE)
+            warning = warning or "Somebody left whom we may have taken for another shopper."
         return Circumstances(
             skus=self._skus,
             actors=actors,
@@ -261,6 +276,16 @@ class CartTracker:
             charge_min=self.config.decision.charge_probability_min,
             confidence=confidence,
             warning=warning,
+        )
+
+    def _mistakable(self, actors: Actors) -> bool:
+        """True when one of those who may have done it may in truth have left already."""
+        likely = actors.probability[: actors.nobody].max(axis=1, initial=0.0) >= NOTICEABLE
+        visits = self.state.visits
+        return any(
+            visits[visit].mistakable
+            for visit, counts in zip(actors.visits, likely, strict=True)
+            if counts
         )
 
     def _staff(self, actors: Actors) -> Bools:

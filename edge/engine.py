@@ -53,6 +53,9 @@ SETTLE_NS = 2_000_000_000
 SETTLE_MAX_NS = 15_000_000_000
 # Below this an exit is not clear enough to say who left without an alarm.
 EXIT_PROBABILITY_MIN = 0.8
+# Below this the one who left may have been of another visit, if that has at least as much as ...
+EXIT_SURE = 0.98
+EXIT_NOTICEABLE = 0.01
 PASSAGES_KNOWN = 1024  # numbers of passages kept per controller, four times what it repeats
 
 
@@ -238,6 +241,9 @@ class Engine:
         visit_id = max(sorted(inside), key=lambda v: inside[v])
         if inside[visit_id] < EXIT_PROBABILITY_MIN:
             self._count("exits_ambiguous")
+        if inside[visit_id] < EXIT_SURE:
+            others = [v for v in inside if v != visit_id and inside[v] >= EXIT_NOTICEABLE]
+            self.carts.exit_uncertain(VisitId(v) for v in others)
         visit = self.state.visits[VisitId(visit_id)]
         visit.left += 1
         if visit.left >= visit.entered:

@@ -41,6 +41,7 @@ class VisitRecord:
     started_at_ns: int
     left_at_ns: int | None = None
     lines_made: int = 0
+    mistakable: bool = False  # one who left, booked as another's, may have been theirs
 
     def overlaps(self, start_ns: int, end_ns: int) -> bool:
         """True when the visit was inside at some time of the interval."""

@@ -198,6 +198,23 @@ def test_visits_end_when_as_many_left_as_were_inside_though_nobody_was_recognize
     assert engine.people_inside() == 0
 
 
+def test_after_an_ambiguous_exit_whoever_may_have_left_is_charged_only_by_a_person(
+    store, monkeypatch
+):
+    engine = open_store(store)
+    for k, jti in enumerate(("c1", "c2")):
+        engine.step((2 + 2 * k) * S, [at_the_gate(store, jti, at_ns=(2 + 2 * k) * S)])
+        came = at_the_gate(store, at_ns=(3 + 2 * k) * S, kind=GateSignalKind.ENTER)
+        engine.step((3 + 2 * k) * S, [came])
+    first, second = engine.state.visits
+    monkeypatch.setattr(engine.people, "left", lambda gate, at_ns: {first: 0.6, second: 0.4})
+    gone = at_the_gate(store, at_ns=9 * S, kind=GateSignalKind.EXIT, gate=store.gates[-1].id)
+    (ended,) = engine.step(9 * S, [gone]).events
+    assert ended.visit == first
+    assert engine.carts.state.visits[second].mistakable
+    assert not engine.carts.state.visits[first].mistakable
+
+
 def test_a_passage_repeated_by_its_controller_counts_once_also_after_a_restart(store):
     engine = open_store(store)
     engine.step(2 * S, [at_the_gate(store)])
