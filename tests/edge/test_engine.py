@@ -198,9 +198,7 @@ def test_visits_end_when_as_many_left_as_were_inside_though_nobody_was_recognize
     assert engine.people_inside() == 0
 
 
-def test_after_an_ambiguous_exit_whoever_may_have_left_is_charged_only_by_a_person(
-    store, monkeypatch
-):
+def test_after_an_ambiguous_exit_who_may_have_left_is_asked_about(store, monkeypatch):
     engine = open_store(store)
     for k, jti in enumerate(("c1", "c2")):
         engine.step((2 + 2 * k) * S, [at_the_gate(store, jti, at_ns=(2 + 2 * k) * S)])
