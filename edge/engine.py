@@ -176,8 +176,15 @@ class Engine:
                 self._set_aside(now_ns, seen)
             case ConfigLoaded():
                 self._count("configs_loaded")
+                self._nobody_watched()
             case _:
                 self._count(f"ignored_{type(seen).__name__}")
+
+    def _nobody_watched(self) -> None:
+        """The daemon starts: several parties inside may have changed places unseen meanwhile."""
+        inside = [VisitId(v) for v, visit in self.state.visits.items() if not visit.ended_at_ns]
+        if len(inside) > 1:
+            self.carts.exit_uncertain(inside)
 
     def _repeated(self, seen: GateSignal) -> bool:
         """A controller repeats what was not acknowledged, also across our restarts."""
