@@ -16,6 +16,7 @@ case "${1:-}" in
     ;;
   tests)
     command -v systemd-analyze >/dev/null 2>&1 || want="systemd"
+    command -v chromium >/dev/null 2>&1 || want="$want chromium"
     ;;
   *)
     echo "usage: $0 venv [python] | tests" >&2
