@@ -106,7 +106,11 @@ class WorldOnDevices:
         match output:
             case ShelfBatch():
                 self._shelves[output.device].send_samples(
-                    output.ticks_us, output.sample_period_us, output.flags, output.counts
+                    output.ticks_us,
+                    output.sample_period_us,
+                    output.flags,
+                    output.counts,
+                    sequence=output.sequence,
                 )
             case CameraPacket():
                 self._cameras.send(detections(output, now_ns))
@@ -149,6 +153,8 @@ def detections(packet: CameraPacket, now_ns: int) -> PersonDetections:
         feet_px=packet.feet_px,
         scores=packet.scores,
         wrists_px=None if np.isnan(packet.wrists_px).all() else packet.wrists_px,
+        embeddings=packet.embeddings,
+        image_state=packet.image_state,
     )
 
 

@@ -66,9 +66,20 @@ class ShelfNodeDevice:
         self._done.clear()
 
     def send_samples(
-        self, ticks_us: int, sample_period_us: int, flags: Bytes8, counts: Counts
+        self,
+        ticks_us: int,
+        sample_period_us: int,
+        flags: Bytes8,
+        counts: Counts,
+        *,
+        sequence: int | None = None,
     ) -> None:
-        """One batch: ``counts`` (samples, plates), ``ticks_us`` of its first sample."""
+        """One batch: ``counts`` (samples, plates), ``ticks_us`` of its first sample.
+
+        ``sequence``: as its maker numbered it, so that lost and repeated ones show; None counts up.
+        """
+        if sequence is not None:
+            self._sequence = sequence % SEQUENCES
         self._last = counts[-1].astype(np.int64)
         tared = np.clip(counts - self._zero, -(2**31), 2**31 - 1).astype(np.int32)
         packet = shelf_node.Samples(

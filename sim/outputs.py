@@ -45,9 +45,11 @@ class CameraPacket:
     feet_px: Floats32
     scores: Floats32
     wrists_px: Floats32
+    embeddings: Floats32 | None = None
+    image_state: str = "ok"  # "ok" | "dark" | "frozen"
 
     def __post_init__(self) -> None:
-        read_only(self.boxes_px, self.feet_px, self.scores, self.wrists_px)
+        read_only(self.boxes_px, self.feet_px, self.scores, self.wrists_px, self.embeddings)
 
     @property
     def at_ns(self) -> int:
@@ -65,6 +67,7 @@ class Scan:
     shopper: str
     party_size: int
     attempt: int = 1
+    kind: str = "shopper"  # or "staff"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

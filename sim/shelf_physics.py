@@ -114,6 +114,8 @@ class ShelfPhysics:
     shelf_of_plate: Ints
     node_plates: Ints  # (nodes, widest), -1 where a node has fewer
     node_of_plate: Ints
+    louder: Floats  # (plates,) what faults make of the noise
+    offset_g: Floats  # (plates,) and of the zero
     active: dict[int, list[Load]] = field(default_factory=dict)  # by node
 
     @staticmethod
@@ -137,6 +139,8 @@ class ShelfPhysics:
             shelf_of_plate=_shelf_of_plate(config),
             node_plates=table,
             node_of_plate=_node_of_plate(table, len(config.plates)),
+            louder=np.ones(len(config.plates)),
+            offset_g=np.zeros(len(config.plates)),
             active={node: [] for node in range(nodes)},
         )
 
@@ -194,7 +198,8 @@ class ShelfPhysics:
     def _drift(self, plates: Ints, at_ns: Ints) -> Floats:
         cells, t = self.cells, at_ns[:, None].astype(np.float64)
         swing = np.sin(cells.swing_rate_per_ns[plates] * t + cells.swing_phase[plates])
-        return np.asarray(cells.drift_rate_g_per_ns[plates] * t + cells.swing_g[plates] * swing)
+        drift = cells.drift_rate_g_per_ns[plates] * t + cells.swing_g[plates] * swing
+        return np.asarray(drift + self.offset_g[plates])
 
     def _noise(self, plates: Ints, at_ns: Ints) -> Floats:
         shelf = self.shelf_of_plate[plates]
@@ -203,7 +208,8 @@ class ShelfPhysics:
         own = self.rng.standard_normal((*at_ns.shape, plates.shape[1]))
         common = self.rng.standard_normal(at_ns.shape)[:, :, None]
         noise = own * self.cells.noise_g[plates][:, None]
-        return np.asarray((noise + common * self.cells.common_g[plates][:, None]) * louder[:, None])
+        noise += common * self.cells.common_g[plates][:, None]
+        return np.asarray(noise * (louder * self.louder[plates])[:, None])
 
     def _batch(self, node: int, at_ns: Ints, counts: Counts) -> ShelfBatch:
         entry = self.config.shelf_nodes[node]

@@ -9,6 +9,7 @@ own generators: one party's choices do not change when another's gate opens late
 from __future__ import annotations
 
 import heapq
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -19,9 +20,11 @@ from messages.store_config import StoreConfig
 from sim import gestures
 from sim.cameras import Bodies, Cameras, Faults
 from sim.crowd import Crowd
+from sim.faults import FaultPlan
 from sim.geometry import fixture_of_shelf
 from sim.hands import Hands
 from sim.outputs import CameraPacket, Output, Passage, Scan, ShelfBatch
+from sim.script import Fault
 from sim.shelf_physics import Quirks, ShelfPhysics
 from sim.shoppers import INDOORS, Habits, Person, new_party
 from sim.stock import Stock
@@ -97,6 +100,7 @@ class World:
     crowd: Crowd
     rng: np.random.Generator
     party_seeds: np.random.SeedSequence
+    faults: FaultPlan
     now_ns: int = 0
     arrived: int = 0
     open: bool = True
@@ -106,9 +110,11 @@ class World:
     counter: int = 0
 
     @staticmethod
-    def of(config: StoreConfig, options: Options | None = None) -> World:
+    def of(
+        config: StoreConfig, options: Options | None = None, *, faults: Sequence[Fault] = ()
+    ) -> World:
         opt = options or Options()
-        streams = np.random.SeedSequence(opt.seed).spawn(5)
+        streams = np.random.SeedSequence(opt.seed).spawn(6)
         stock_rng, shelf_rng, camera_rng, own_rng = map(np.random.default_rng, streams[:4])
         truth = Truth()
         stock = Stock.filled(config, stock_rng)
@@ -124,6 +130,7 @@ class World:
             crowd=Crowd.of(config, hands),
             rng=own_rng,
             party_seeds=streams[4],
+            faults=FaultPlan.of(faults, config, streams[5]),
             next_arrival_ns=int(opt.first_arrival_s * NS),
         )
         world.next_bump_ns = world._bump_after(0)
@@ -181,18 +188,20 @@ class World:
         before_ns, self.now_ns = self.now_ns, self.now_ns + TICK_NS
         self._arrivals()
         self._bumps()
+        self.faults.before(self.now_ns, self.physics, self.stock.shelves)
         self.crowd.hands.settle(self.now_ns)
         for signal in self.crowd.step(self.now_ns, TICK_NS / NS):
-            self._send(signal.at_ns, signal)
+            self._send(signal)
         for batch in self.physics.due(self.now_ns):
-            self._send(batch.sent_at_ns, batch)
+            self._send(batch)
         for at_ns, camera in self.cameras.due(self.now_ns):
             packet = self.cameras.packet(camera, at_ns, self._bodies(at_ns, before_ns))
-            self._send(packet.sent_at_ns, packet)
+            self._send(packet)
 
-    def _send(self, at_ns: int, output: Output) -> None:
-        self.counter += 1
-        heapq.heappush(self.pending, (at_ns, self.counter, output))
+    def _send(self, output: Output) -> None:
+        for left in self.faults.passed([output]):
+            self.counter += 1
+            heapq.heappush(self.pending, (left.at_ns, self.counter, left))
 
     def _arrivals(self) -> None:
         if not self.open or self.now_ns < self.next_arrival_ns:
