@@ -1,33 +1,25 @@
 """The world and the real engine in one process, in virtual time: no wires, no waiting.
 
-For tests and benchmarks. Entry tokens are real ones, signed by a key that belongs to the
-simulator; the engine's unlock commands go back to the world. The same seed gives the same events.
+For scenarios, tests and benchmarks. Entry tokens are real ones, signed by a key that belongs to
+the simulator; the engine's unlock commands go back to the world. The same seed gives the same
+events, and the same visits as a run on devices (``sim.on_devices``).
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from typing import Protocol
 
 import numpy as np
-import pyseto
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    NoEncryption,
-    PrivateFormat,
-    PublicFormat,
-)
 
-from edge.engine import Engine, Outputs
+from edge.config import parse
+from edge.engine import Engine
 from messages.commands import Command, RefuseEntry, UnlockGate
 from messages.events import CartClosed, Event
 from messages.ids import DeviceId
 from messages.observations import (
     ClockAnchor,
-    CredentialKey,
     GateSignal,
     GateSignalKind,
     Observation,
@@ -35,47 +27,31 @@ from messages.observations import (
     ShelfSamples,
 )
 from messages.store_config import StoreConfig
+from sim.barriers import Barriers
+from sim.driver_health import DriverHealth
 from sim.outputs import CameraPacket, Output, Passage, Scan, ShelfBatch
+from sim.store_toml import store_toml
+from sim.tokens import TokenIssuer
 from sim.truth import Truth
 from sim.world import Options, World
+
+__all__ = ["NS", "STEP_NS", "ObservedWorld", "Run", "TokenIssuer", "observed", "prepared", "run"]
 
 NS = 1_000_000_000
 STEP_NS = 100_000_000
 WALL_START_NS = 1_767_225_600 * NS  # 2026-01-01T00:00:00Z: when every simulated store opens
 ANCHOR_EVERY_NS = 60 * NS
-TOKEN_VALID_S = 55
 DRAIN_MAX_NS = 240 * NS  # for those inside to finish after the doors close
-SIMULATOR_KEY_SEED = bytes(range(32))  # signs simulated tokens only; no store trusts it
+SETTLE_S = 20.0  # after the last one left, beyond the deadline of reviews: every cart is closed
 
 
-@dataclass(frozen=True, slots=True)
-class TokenIssuer:
-    """Signs entry tokens as a broker does, with the simulator's own key."""
+class Tap(Protocol):
+    """Sees each step as it happens; a recording's writer is one."""
 
-    store: str
-    kid: str = "simulator"
-
-    @property
-    def credential_key(self) -> CredentialKey:
-        public = _private_key().public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
-        return CredentialKey(kid=self.kid, public_key=public.hex())
-
-    def token(self, jti: str, account: str, party: int, wall_ns: int) -> str:
-        """A PASETO v4.public token that is valid for ``TOKEN_VALID_S`` from now."""
-        issued = datetime.fromtimestamp(wall_ns / NS, tz=UTC)
-        claims = {
-            "jti": jti,
-            "store": self.store,
-            "acct": account,
-            "party": party,
-            "kind": "shopper",
-            "iat": issued.isoformat(timespec="seconds"),
-            "exp": (issued + timedelta(seconds=TOKEN_VALID_S)).isoformat(timespec="seconds"),
-        }
-        pem = _private_key().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-        key = pyseto.Key.new(version=4, purpose="public", key=pem)
-        footer = json.dumps({"kid": self.kid}).encode()
-        return pyseto.encode(key, json.dumps(claims).encode(), footer).decode()
+    def step(self, step: int, now_ns: int, observations: Sequence[Observation]) -> None: ...
+    def events(
+        self, now_ns: int, events: Sequence[Event], commands: Sequence[Command] = ()
+    ) -> None: ...
 
 
 @dataclass(slots=True)
@@ -84,6 +60,8 @@ class ObservedWorld:
 
     world: World
     issuer: TokenIssuer
+    barriers: Barriers
+    health: DriverHealth
     next_anchor_ns: int = 0
     scans: int = 0
 
@@ -94,15 +72,17 @@ class ObservedWorld:
             self.next_anchor_ns = until_ns + ANCHOR_EVERY_NS
             wall_ns = WALL_START_NS + until_ns
             seen.append(ClockAnchor(received_at_ns=until_ns, wall_ns=wall_ns, uncertainty_ms=20.0))
-        return seen + [self._observation(output) for output in self.world.advance(until_ns)]
+        seen += [self._observation(output) for output in self.barriers.advance(until_ns)]
+        return seen + self.health.after(until_ns, seen)
 
     def obey(self, commands: Sequence[Command], at_ns: int) -> None:
+        del at_ns  # the barrier's own time counts
         for command in commands:
             match command:
                 case UnlockGate():
-                    self.world.unlocked(command.gate, command.passages, at_ns)
+                    self.barriers.unlocked(command.gate, command.passages)
                 case RefuseEntry():
-                    self.world.refused(command.gate, at_ns)
+                    self.barriers.refused(command.gate)
 
     def _observation(self, output: Output) -> Observation:
         match output:
@@ -111,32 +91,24 @@ class ObservedWorld:
             case CameraPacket():
                 return person_detections(output)
             case Scan():
-                return self._credential(output)
+                self.scans += 1
+                token = shown_code(self.world, self.issuer, output, WALL_START_NS + output.at_ns)
+                return _credential(output, token)
             case Passage():
                 return _passage(output)
-
-    def _credential(self, scan: Scan) -> GateSignal:
-        self.scans += 1
-        jti = f"{scan.shopper}-code-{scan.attempt}"
-        self.world.set_credential(scan.shopper, jti)
-        wall_ns = WALL_START_NS + scan.at_ns
-        return GateSignal(
-            gate=scan.gate,
-            device=scan.reader,
-            kind=GateSignalKind.CREDENTIAL,
-            received_at_ns=scan.at_ns,
-            credential=self.issuer.token(jti, f"account-{scan.shopper}", scan.party_size, wall_ns),
-        )
 
 
 @dataclass(slots=True)
 class Run:
-    """What came out of a run. ``step_s``: wall seconds are not kept here; see ``bench``."""
+    """What came out of a run; it grows while the run goes on, so a crash leaves what was."""
 
     config: StoreConfig
     world: World
     engine: Engine
     events: list[Event] = field(default_factory=list)
+    now_ns: int = 0  # store time of the last step
+    doors_closed_ns: int = 0
+    emptied_ns: int = 0  # when the last one had left; 0 = people were inside to the end
 
     @property
     def truth(self) -> Truth:
@@ -146,14 +118,23 @@ class Run:
     def carts(self) -> list[CartClosed]:
         return [event for event in self.events if isinstance(event, CartClosed)]
 
+    @property
+    def settled(self) -> bool:
+        """Everybody is out and every cart is closed."""
+        return self.world.empty and not self.engine.state.visits
+
 
 def observed(
     config: StoreConfig, options: Options | None = None
 ) -> tuple[StoreConfig, ObservedWorld]:
-    """A world for the store, and the store's configuration with the simulator's key in it."""
+    """A world for the store, and the store's configuration with the simulator's key in it.
+
+    The configuration is read back from its own text, which a recording keeps.
+    """
     issuer = TokenIssuer(str(config.store))
-    config = replace(config, credential_keys=(*config.credential_keys, issuer.credential_key))
-    return config, ObservedWorld(World.of(config, options), issuer)
+    config = parse(store_toml(with_key(config, issuer)))
+    world = World.of(config, options)
+    return config, ObservedWorld(world, issuer, Barriers(world), DriverHealth.of(config))
 
 
 def run(
@@ -167,22 +148,58 @@ def run(
 
     Reviews get nobody's answer here, so their deadline is short.
     """
+    done, seen = prepared(config, options, review_deadline_s=review_deadline_s)
+    play(done, seen, duration_s=duration_s)
+    return done
+
+
+def prepared(
+    config: StoreConfig, options: Options | None = None, *, review_deadline_s: float = 10.0
+) -> tuple[Run, ObservedWorld]:
+    """A run that has not begun, and its world."""
     decision = replace(config.decision, review_deadline_s=review_deadline_s)
     config, seen = observed(replace(config, decision=decision), options)
-    done = Run(config, seen.world, Engine(config))
-    now_ns, last_ns = 0, round(duration_s * NS) + DRAIN_MAX_NS
-    settle_ns = round((review_deadline_s + 20) * NS)
-    while now_ns < last_ns:
+    return Run(config, seen.world, Engine(config)), seen
+
+
+def play(done: Run, seen: ObservedWorld, *, duration_s: float, tap: Tap | None = None) -> None:
+    """Take a run to its end: everybody is out and all carts are closed, or the bounds are met."""
+    now_ns, last_ns = done.now_ns, round(duration_s * NS) + DRAIN_MAX_NS
+    settle_ns = round((done.config.decision.review_deadline_s + SETTLE_S) * NS)
+    while now_ns < last_ns and not (done.emptied_ns and done.settled):
         now_ns += STEP_NS
         if now_ns >= duration_s * NS:
             seen.world.close_doors()
-            if seen.world.empty:
-                last_ns = min(last_ns, now_ns + settle_ns)
-                settle_ns = DRAIN_MAX_NS
-        outputs: Outputs = done.engine.step(now_ns, seen.observations(now_ns))
-        done.events.extend(outputs.events)
-        seen.obey(outputs.commands, now_ns)
-    return done
+            done.doors_closed_ns = done.doors_closed_ns or now_ns
+            if seen.world.empty and not done.emptied_ns:
+                done.emptied_ns, last_ns = now_ns, min(last_ns, now_ns + settle_ns)
+        _step(done, seen, now_ns, tap)
+
+
+def _step(done: Run, seen: ObservedWorld, now_ns: int, tap: Tap | None) -> None:
+    observations = seen.observations(now_ns)
+    if tap is not None:
+        tap.step(done.engine.state.step + 1, now_ns, observations)
+    outputs = done.engine.step(now_ns, observations)
+    if tap is not None:
+        tap.events(now_ns, outputs.events, outputs.commands)
+    done.now_ns = now_ns
+    done.events.extend(outputs.events)
+    seen.obey(outputs.commands, now_ns)
+
+
+def with_key(config: StoreConfig, issuer: TokenIssuer) -> StoreConfig:
+    """The store trusts the issuer's tokens."""
+    others = tuple(key for key in config.credential_keys if key.kid != issuer.kid)
+    return replace(config, credential_keys=(*others, issuer.credential_key))
+
+
+def shown_code(world: World, issuer: TokenIssuer, scan: Scan, wall_ns: int) -> str:
+    """The token that a shopper holds to a reader; the world learns its id."""
+    jti = f"{scan.shopper}-code-{scan.attempt}"
+    world.set_credential(scan.shopper, jti)
+    account = f"account-{scan.shopper}"
+    return issuer.token(jti, account, scan.party_size, wall_ns, kind=scan.kind)
 
 
 def shelf_samples(batch: ShelfBatch) -> ShelfSamples:
@@ -208,6 +225,18 @@ def person_detections(packet: CameraPacket) -> PersonDetections:
         feet_px=packet.feet_px,
         scores=packet.scores,
         wrists_px=packet.wrists_px if seen else None,
+        embeddings=packet.embeddings,
+        image_state=packet.image_state,
+    )
+
+
+def _credential(scan: Scan, token: str) -> GateSignal:
+    return GateSignal(
+        gate=scan.gate,
+        device=scan.reader,
+        kind=GateSignalKind.CREDENTIAL,
+        received_at_ns=scan.at_ns,
+        credential=token,
     )
 
 
@@ -218,7 +247,3 @@ def _passage(passage: Passage) -> GateSignal:
         kind=GateSignalKind.ENTER if passage.inward else GateSignalKind.EXIT,
         received_at_ns=passage.at_ns,
     )
-
-
-def _private_key() -> Ed25519PrivateKey:
-    return Ed25519PrivateKey.from_private_bytes(SIMULATOR_KEY_SEED)
