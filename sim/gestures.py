@@ -49,6 +49,21 @@ class Handling:
     long_hold_s: tuple[float, float] = (2.0, 6.0)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manner:
+    """What is particular about one gesture; 0 and False leave it to ``Handling`` and chance."""
+
+    hold_s: float = 0.0  # held half lifted before it leaves
+    slow: bool = False
+    press_g: float = 0.0  # the hand, arm or bag on the shelf
+    bag: bool = False  # the wearer's bag lies on the shelf too
+
+
+PLAIN = Manner()
+BAG_PRESS = 3.0  # times the hand alone: a basket's edge or a bag rests on the shelf
+LEAN_MEDIAN_G = 350.0  # a forearm laid down
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Gesture:
     """One reach into a shelf. The hand is at ``target`` from touched to left."""
@@ -80,14 +95,15 @@ def take(
     items: list[tuple[Ints, Floats, float]],
     hand: tuple[Ints, Floats],
     target_store_m: Floats,
+    manner: Manner = PLAIN,
 ) -> Gesture:
     """Reach for items (plates, parts, mass each) and lift them together."""
     touch_s = float(rng.uniform(0.45, 0.9))
     lift_s = touch_s + float(rng.uniform(0.15, 0.6))
-    held_s = _long_hold(rng, habits)
-    gone_s = lift_s + held_s + _lift_duration(rng, habits)
+    held_s = manner.hold_s or _long_hold(rng, habits)
+    gone_s = lift_s + held_s + _lift_duration(rng, habits, manner.slow)
     loads = [_lifted(rng, start_ns, item, touch_s, lift_s, held_s, gone_s) for item in items]
-    loads += _hand(rng, habits, start_ns, hand, (touch_s, gone_s))
+    loads += _hand(rng, habits, start_ns, hand, (touch_s, gone_s), manner)
     left_s = gone_s + float(rng.uniform(0.05, 0.3))
     return _gesture(
         rng, start_ns, touch_s, (lift_s + held_s + gone_s) / 2, left_s, target_store_m, loads
@@ -101,6 +117,7 @@ def put_back(
     items: list[tuple[Ints, Floats, float]],
     hand: tuple[Ints, Floats],
     target_store_m: Floats,
+    manner: Manner = PLAIN,
 ) -> Gesture:
     """Reach in and set items down: a small thud, sometimes a nudge, then the hand leaves."""
     touch_s = float(rng.uniform(0.5, 1.0))
@@ -109,7 +126,7 @@ def put_back(
     left_s = down_s + float(rng.uniform(0.15, 0.6))
     at_ns = seconds(start_ns, [touch_s, down_s, down_s + 0.08])
     loads = [Load(p, w, at_ns, np.array([0.0, thud * mass, mass])) for p, w, mass in items]
-    loads += _hand(rng, habits, start_ns, hand, (touch_s, left_s))
+    loads += _hand(rng, habits, start_ns, hand, (touch_s, left_s), manner)
     return _gesture(rng, start_ns, touch_s, (touch_s + down_s) / 2, left_s, target_store_m, loads)
 
 
@@ -118,15 +135,45 @@ def touch(
     start_ns: int,
     hand: tuple[Ints, Floats],
     target_store_m: Floats,
+    manner: Manner = PLAIN,
 ) -> Gesture:
-    """A lean or a rummage: a hand on the shelf for a while, and nothing leaves it."""
+    """A rummage: a hand on the shelf for a while, and nothing leaves it."""
     touch_s = float(rng.uniform(0.5, 0.9))
-    left_s = touch_s + float(rng.uniform(0.4, 3.0))
+    left_s = touch_s + (manner.hold_s or float(rng.uniform(0.4, 3.0)))
     knots = np.linspace(touch_s, left_s, max(4, int((left_s - touch_s) * 4)))
-    press = rng.lognormal(np.log(80.0), 0.7) * rng.uniform(0.5, 1.2, len(knots))
+    press_g = manner.press_g or rng.lognormal(np.log(80.0), 0.7) * _bag(manner)
+    press = press_g * rng.uniform(0.5, 1.2, len(knots))
     press[[0, -1]] = 0.0
     load = Load(hand[0], hand[1], seconds(start_ns, knots.tolist()), press)
     return _gesture(rng, start_ns, touch_s, left_s, left_s, target_store_m, [load])
+
+
+def lean(
+    rng: np.random.Generator,
+    start_ns: int,
+    lasts_s: float,
+    arm: tuple[Ints, Floats],
+    target_store_m: Floats,
+    manner: Manner = PLAIN,
+) -> Gesture:
+    """An arm or a bag laid on the shelf: a nearly steady load, put down and lifted softly."""
+    down_s = float(rng.uniform(0.5, 0.9))
+    left_s = down_s + 0.3 + lasts_s
+    press_g = manner.press_g or float(rng.lognormal(np.log(LEAN_MEDIAN_G), 0.5)) * _bag(manner)
+    knots = np.linspace(down_s + 0.3, left_s, max(3, int(lasts_s * 3)))
+    press = press_g * np.clip(rng.normal(1.0, 0.06, len(knots)), 0.7, 1.3)
+    at_s = [down_s, *knots.tolist(), left_s + 0.25]
+    load = Load(*arm, seconds(start_ns, at_s), np.array([0.0, *press, 0.0]))
+    return _gesture(rng, start_ns, down_s, left_s, left_s + 0.25, target_store_m, [load])
+
+
+def in_the_air(
+    rng: np.random.Generator, start_ns: int, lasts_s: float, target_store_m: Floats
+) -> Gesture:
+    """A reach that touches no plate: to another person's hand, or down to the floor."""
+    touch_s = float(rng.uniform(0.4, 0.7))
+    left_s = touch_s + lasts_s
+    return _gesture(rng, start_ns, touch_s, touch_s + lasts_s / 2, left_s, target_store_m, [])
 
 
 def bump(
@@ -151,10 +198,14 @@ def bump(
 
 
 def hand_at(
-    rng: np.random.Generator, shelves: Shelves, shelf: int, place_m: float
+    rng: np.random.Generator,
+    shelves: Shelves,
+    shelf: int,
+    place_m: float,
+    width_m: float = HAND_WIDTH_M,
 ) -> tuple[Ints, Floats]:
     """Where a hand presses: near the item, not exactly on its plates."""
-    return shares(shelves, shelf, place_m + float(rng.normal(0.0, 0.04)), HAND_WIDTH_M)
+    return shares(shelves, shelf, place_m + float(rng.normal(0.0, 0.04)), width_m)
 
 
 def _long_hold(rng: np.random.Generator, habits: Handling) -> float:
@@ -162,9 +213,13 @@ def _long_hold(rng: np.random.Generator, habits: Handling) -> float:
     return length_s if rng.random() < habits.long_hold_probability else 0.0
 
 
-def _lift_duration(rng: np.random.Generator, habits: Handling) -> float:
+def _lift_duration(rng: np.random.Generator, habits: Handling, must_be_slow: bool) -> float:
     quick, slow = float(rng.uniform(0.08, 0.35)), float(rng.uniform(0.8, 2.0))
-    return slow if rng.random() < habits.slow_probability else quick
+    return slow if rng.random() < habits.slow_probability or must_be_slow else quick
+
+
+def _bag(manner: Manner) -> float:
+    return BAG_PRESS if manner.bag else 1.0
 
 
 def _lifted(
@@ -197,13 +252,16 @@ def _hand(
     start_ns: int,
     hand: tuple[Ints, Floats],
     between_s: tuple[float, float],
+    manner: Manner,
 ) -> list[Load]:
     """The hand's own weight during a gesture, and a brush after it; either may be absent."""
     touch_s, gone_s = between_s
-    press_g = float(min(400.0, rng.lognormal(np.log(habits.hand_median_g), habits.hand_spread)))
+    drawn_g = float(min(400.0, rng.lognormal(np.log(habits.hand_median_g), habits.hand_spread)))
+    press_g = manner.press_g or drawn_g * _bag(manner)
+    certain = manner.press_g > 0 or manner.bag
     early, late = float(rng.uniform(0.0, 0.15)), float(rng.uniform(0.02, 0.4))
     loads = []
-    if rng.random() < habits.hand_probability:
+    if rng.random() < habits.hand_probability or certain:
         at_s = [touch_s - early, touch_s + 0.08, gone_s - 0.02, gone_s + late]
         shape = press_g * np.array([0.0, 1.0, float(rng.uniform(0.3, 1.0)), 0.0])
         loads.append(Load(*hand, seconds(start_ns, at_s), shape))

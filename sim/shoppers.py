@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -11,6 +12,13 @@ from messages.arrays import Floats
 from messages.ids import GateId
 from sim.gestures import Gesture, Handling
 from sim.stock import Stock
+
+if TYPE_CHECKING:
+    from sim.crowd import Crowd
+
+ADULT_HEIGHT_M = (1.5, 1.95)
+CHILD_HEIGHT_M = (0.9, 1.25)
+BAG_M = 0.09  # a basket or trolley bag adds so much to a body's radius
 
 
 class Wish(StrEnum):
@@ -34,6 +42,7 @@ class Signal(StrEnum):
     UNLOCKED = "unlocked"
     REFUSED = "refused"
     GAVE_UP = "gave_up"
+    SLIPPED_IN = "slipped_in"  # behind somebody else, without a code
     INSIDE = "inside"
     ARRIVED = "arrived"
     DONE_HERE = "done_here"
@@ -44,6 +53,7 @@ class Signal(StrEnum):
 TABLE: dict[tuple[Phase, Signal], Phase] = {
     (Phase.QUEUE, Signal.SHOWED_CODE): Phase.SCAN,
     (Phase.QUEUE, Signal.GAVE_UP): Phase.GONE,
+    (Phase.QUEUE, Signal.SLIPPED_IN): Phase.ENTER,
     (Phase.SCAN, Signal.UNLOCKED): Phase.ENTER,
     (Phase.SCAN, Signal.REFUSED): Phase.QUEUE,
     (Phase.SCAN, Signal.GAVE_UP): Phase.GONE,
@@ -52,6 +62,7 @@ TABLE: dict[tuple[Phase, Signal], Phase] = {
     (Phase.WALK, Signal.ARRIVED): Phase.ACT,
     (Phase.ACT, Signal.DONE_HERE): Phase.WALK,
     (Phase.WALK, Signal.INTO_EXIT): Phase.LEAVE,
+    (Phase.WALK, Signal.OUTSIDE): Phase.GONE,  # a child on somebody's arm
     (Phase.LEAVE, Signal.OUTSIDE): Phase.GONE,
 }
 INDOORS = frozenset({Phase.WALK, Phase.ACT})
@@ -94,6 +105,17 @@ class Stop:
     tasks: list[Task]
 
 
+class Mind(Protocol):
+    """What a person indoors wants, where it does not go by ``Person.stops``."""
+
+    @property
+    def busy(self) -> bool:
+        """True while there is more to do than to leave."""
+
+    def step(self, crowd: Crowd, now_ns: int) -> None:
+        """One tick: set the person's way, phase and gesture."""
+
+
 @dataclass(slots=True, eq=False)
 class Person:
     """One body. ``way``: points still to reach; ``stand``: where it acts or will act."""
@@ -119,6 +141,18 @@ class Person:
     stuck: int = 0
     crossed_in: bool = False
     crossed_out: bool = False
+    mind: Mind | None = None
+    child: bool = False
+    bag: bool = False
+    follows: bool = True
+    still: bool = False  # somebody wants it to stand
+    carrier: Person | None = None  # has it on the arm
+    holds: list[int] = field(default_factory=list)  # units, the last one taken last
+
+    @property
+    def busy(self) -> bool:
+        """True while it has more to do than to leave."""
+        return self.mind.busy if self.mind is not None else bool(self.stops)
 
     def signal(self, signal: Signal) -> None:
         """One transition of ``TABLE``; a signal that has no row there is a defect of ours."""
@@ -132,6 +166,9 @@ class Party:
     shopper: str
     people: list[Person]
     rng: np.random.Generator
+    staff: bool = False
+    tailgates: Party | None = None  # walks in behind it without a code
+    gate: GateId = GateId("")  # by which it comes in
     credential: str = ""
     attempt: int = 0
     carried: list[tuple[int, int]] = field(default_factory=list)
@@ -146,7 +183,7 @@ def new_party(
     """A party in front of the store with everything it will do."""
     size = 1 + int(rng.random() < habits.party_of_two_probability)
     name = f"shopper-{number}"
-    people = [_person(name, i, habits, rng, outside) for i in range(size)]
+    people = [new_person(name, i, habits, rng, outside) for i in range(size)]
     people[0].stops = shopping_list(stock, habits, rng)
     if rng.random() < habits.empty_visit_probability:
         for stop in people[0].stops:  # they look, and take nothing
@@ -171,7 +208,7 @@ def shopping_list(stock: Stock, habits: Habits, rng: np.random.Generator) -> lis
 
 
 def _stop(facing: int, stock: Stock, habits: Habits, rng: np.random.Generator) -> Stop:
-    sku = str(stock.config.facings[facing].sku)
+    sku = stock.home[facing]
     quantity = 1 + int(rng.choice(len(habits.quantity_probability), p=habits.quantity_probability))
     tasks: list[Task] = []
     if rng.random() < habits.touch_probability:
@@ -187,7 +224,7 @@ def _stop(facing: int, stock: Stock, habits: Habits, rng: np.random.Generator) -
 def _change_mind(stops: list[Stop], stock: Stock, habits: Habits, rng: np.random.Generator) -> None:
     """Add a later put-back of what the first stop took: at its place, or where they stand."""
     first = stops[0].facing
-    sku = str(stock.config.facings[first].sku)
+    sku = stock.home[first]
     wrong = len(stops) > 1 and rng.random() < habits.wrong_place_probability
     if wrong:
         stops[-1].tasks.append(Task(wish=Wish.RETURN, facing=stops[-1].facing, sku=sku))
@@ -195,9 +232,10 @@ def _change_mind(stops: list[Stop], stock: Stock, habits: Habits, rng: np.random
         stops.append(Stop(first, [Task(wish=Wish.RETURN, facing=first, sku=sku)]))
 
 
-def _person(
+def new_person(
     shopper: str, index: int, habits: Habits, rng: np.random.Generator, outside: Floats
 ) -> Person:
+    """A grown-up outside the store."""
     start = outside + rng.uniform(-0.15, 0.15, 2)
     return Person(
         shopper=shopper,
@@ -206,6 +244,6 @@ def _person(
         velocity=np.zeros(2),
         before=start.copy(),
         speed_m_s=float(rng.uniform(*habits.speed_m_s)),
-        height_m=float(np.clip(rng.normal(1.71, 0.09), 1.5, 1.95)),
+        height_m=float(np.clip(rng.normal(1.71, 0.09), *ADULT_HEIGHT_M)),
         radius_m=float(rng.uniform(0.2, 0.26)),
     )

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from messages.arrays import Floats, Ints
+from messages.ids import Sku
 from messages.store_config import Facing, StoreConfig
 from sim.geometry import shelf_fronts
 
@@ -105,31 +107,48 @@ def unit_width_m(sku: str) -> float:
 
 @dataclass(slots=True)
 class Stock:
-    """All units of the store; ``on[facing]`` are those standing there, front one last."""
+    """All units of the store; ``on[facing]`` are those standing there, front one last.
+
+    ``home[facing]`` is the SKU that really belongs there, which the books (the configuration's
+    planogram) may have wrong. ``floor``: units that lie about, and where (2,).
+    """
 
     config: StoreConfig
     shelves: Shelves
     units: list[Unit] = field(default_factory=list)
     on: list[list[int]] = field(default_factory=list)
+    home: list[str] = field(default_factory=list)
+    floor: dict[int, Floats] = field(default_factory=dict)
 
     @staticmethod
-    def filled(config: StoreConfig, rng: np.random.Generator) -> Stock:
-        """Every facing full of units with masses drawn from their SKU's spread."""
+    def filled(
+        config: StoreConfig, rng: np.random.Generator, holds: Mapping[str, str] | None = None
+    ) -> Stock:
+        """Every facing full of units with masses drawn from their SKU's spread.
+
+        Args:
+            holds: facing -> SKU, where something else stands than the planogram says.
+        """
         stock = Stock(config=config, shelves=shelves_of(config))
         stock.on = [[] for _ in config.facings]
-        for index, facing in enumerate(config.facings):
-            stock._fill(index, facing, rng)
+        stock.home = [str((holds or {}).get(f.id, f.sku)) for f in config.facings]
+        for index in range(len(config.facings)):
+            stock._fill(index, rng)
         return stock
 
-    def _fill(self, index: int, facing: Facing, rng: np.random.Generator) -> None:
-        product = self.config.products[self.config.product_index[facing.sku]]
+    def _fill(self, index: int, rng: np.random.Generator) -> None:
+        product = self.config.products[self.config.product_index[Sku(self.home[index])]]
         room = int(LOAD_PER_FACING_MAX_G / product.mass_g)
         for _ in range(max(2, min(UNITS_PER_FACING_MAX, room))):
-            mass_g = max(1.0, rng.normal(product.mass_g, product.mass_sd_g))
-            unit = Unit(sku=facing.sku, mass_g=float(mass_g), facing=index)
-            unit.place_m = self.place_for(index, facing.sku, rng)
-            self.units.append(unit)
-            self.on[index].append(len(self.units) - 1)
+            unit = self.new_unit(self.home[index], rng)
+            self.put(unit, index, self.place_for(index, self.home[index], rng))
+
+    def new_unit(self, sku: str, rng: np.random.Generator) -> int:
+        """A unit that stands nowhere yet, with a mass of its own."""
+        product = self.config.products[self.config.product_index[Sku(sku)]]
+        mass_g = max(1.0, float(rng.normal(product.mass_g, product.mass_sd_g)))
+        self.units.append(Unit(sku=sku, mass_g=mass_g, facing=None))
+        return len(self.units) - 1
 
     def place_for(self, facing: int, sku: str, rng: np.random.Generator) -> float:
         """A place along the shelf where a unit fits into the facing."""
@@ -137,9 +156,9 @@ class Stock:
         half = min(unit_width_m(sku), high - low) / 2
         return float(rng.uniform(low + half, high - half))
 
-    def available(self, facing: int) -> list[int]:
-        """Units of the facing's own SKU standing there."""
-        sku = self.config.facings[facing].sku
+    def available(self, facing: int, sku: str = "") -> list[int]:
+        """Units of a SKU standing there; without one, of the goods that belong there."""
+        sku = sku or self.home[facing]
         return [u for u in self.on[facing] if self.units[u].sku == sku]
 
     def take(self, unit: int) -> None:

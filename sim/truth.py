@@ -12,7 +12,10 @@ NS_PER_S = 1_000_000_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrueAction:
-    """One change of who has what. ``kind``: "take", "return" or "hand_over"."""
+    """One change of who has what. ``kind``: "take", "return" or "hand_over".
+
+    ``facing`` "": the goods were left somewhere without plates, or taken from there.
+    """
 
     at_ns: int
     kind: str
@@ -25,16 +28,23 @@ class TrueAction:
 
 @dataclass(slots=True, kw_only=True)
 class TrueVisit:
-    """One party. ``credential`` is the one that the gate accepted; "" while none was."""
+    """One party. ``credential`` is the one that the gate accepted; "" while none was.
+
+    ``kind``: "shopper" or "staff"; ``people``: those who came in.
+    """
 
     visit: str
     credential: str = ""
     entered_at_ns: int | None = None
     exited_at_ns: int | None = None
+    kind: str = "shopper"
+    people: int = 0
 
 
 @dataclass(slots=True)
 class Truth:
+    """``actions`` are the shoppers'; what staff do to the shelves is nobody's cart."""
+
     visits: dict[str, TrueVisit] = field(default_factory=dict)
     actions: list[TrueAction] = field(default_factory=list)
 
@@ -63,10 +73,12 @@ class Truth:
         path.write_text(json.dumps(self.document(), indent=1) + "\n", encoding="utf-8")
 
     def _visit_row(self, visit: TrueVisit) -> dict[str, object]:
-        lines = self.lines(visit.visit)
+        lines = self.lines(visit.visit) if visit.kind == "shopper" else {}
         return {
             "visit": visit.visit,
             "credential": visit.credential,
+            "kind": visit.kind,
+            "people": visit.people,
             "entered_at_s": _seconds(visit.entered_at_ns),
             "exited_at_s": _seconds(visit.exited_at_ns),
             "lines": [{"sku": sku, "quantity": n} for sku, n in lines.items()],
