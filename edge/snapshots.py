@@ -49,7 +49,7 @@ class Snapshots:
         path = self.folder / f"{snapshot.step:016d}.snapshot"
         partial = path.with_suffix(".partial")
         with partial.open("wb") as file:
-            file.write(_packed(snapshot))
+            file.write(pack(snapshot))
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
@@ -75,9 +75,25 @@ class Snapshots:
         return sorted(self.folder.glob("*.snapshot"), reverse=True)
 
 
-def _packed(snapshot: Snapshot) -> bytes:
+def pack(snapshot: Snapshot) -> bytes:
+    """A snapshot as the bytes of its file; recordings carry them too."""
     body = zstandard.ZstdCompressor(level=LEVEL).compress(msgspec.msgpack.encode(snapshot))
     return MAGIC + hashlib.sha256(body).digest() + body
+
+
+def unpack(data: bytes, name: str) -> Snapshot:
+    """The snapshot in the bytes. Raises SnapshotError, in which ``name`` says whose they are."""
+    head = len(MAGIC) + DIGEST_BYTES
+    body = data[head:]
+    if data[: len(MAGIC)] != MAGIC or hashlib.sha256(body).digest() != data[len(MAGIC) : head]:
+        raise SnapshotError(f"{name}: torn or changed: its checksum does not fit")
+    try:
+        if zstandard.frame_content_size(body) > SNAPSHOT_BYTES_MAX:  # allocated as it says
+            raise SnapshotError(f"{name}: above {SNAPSHOT_BYTES_MAX} bytes")
+        plain = zstandard.ZstdDecompressor().decompress(body, max_output_size=SNAPSHOT_BYTES_MAX)
+        return msgspec.msgpack.decode(plain, type=Snapshot)
+    except (zstandard.ZstdError, msgspec.MsgspecError) as error:
+        raise SnapshotError(f"{name}: {error}") from error
 
 
 def _unpacked(path: Path) -> Snapshot:
@@ -85,15 +101,7 @@ def _unpacked(path: Path) -> Snapshot:
         data = path.read_bytes()
     except OSError as error:
         raise SnapshotError(f"{path.name}: {error}") from error
-    head = len(MAGIC) + DIGEST_BYTES
-    body = data[head:]
-    if data[: len(MAGIC)] != MAGIC or hashlib.sha256(body).digest() != data[len(MAGIC) : head]:
-        raise SnapshotError(f"{path.name}: torn or changed: its checksum does not fit")
-    try:
-        plain = zstandard.ZstdDecompressor().decompress(body, max_output_size=SNAPSHOT_BYTES_MAX)
-        return msgspec.msgpack.decode(plain, type=Snapshot)
-    except (zstandard.ZstdError, msgspec.MsgspecError) as error:
-        raise SnapshotError(f"{path.name}: {error}") from error
+    return unpack(data, path.name)
 
 
 def _flush_folder(folder: Path) -> None:

@@ -49,6 +49,26 @@ def decode(data: bytes | memoryview) -> Any:
         raise CodecError(f"not a message: {error}") from error
 
 
+def encode_fields(message: object) -> bytes:
+    """The fields of a message without its name, where a channel or column tells the name."""
+    return _ENCODER.encode(message)
+
+
+def decode_fields(name: str, data: bytes | memoryview) -> Any:
+    """The message of ``encode_fields``, arrays read-only. Raises CodecError."""
+    try:
+        return _fields_decoder(name).decode(data)
+    except CodecError:
+        raise
+    except (msgspec.MsgspecError, ValueError, TypeError, RecursionError) as error:
+        raise CodecError(f"not the fields of {name}: {error}") from error
+
+
+def element_types(kind: type) -> frozenset[type]:
+    """The element types that an array annotation of the vocabulary allows."""
+    return _dtypes_of(kind)
+
+
 def encode_many(messages: object) -> bytes:
     """A sequence of messages as one block."""
     return _ENCODER.encode([(type(m).__name__, m) for m in cast("list[object]", messages)])
