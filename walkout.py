@@ -21,10 +21,12 @@ broker_app = typer.Typer(no_args_is_help=True, help="The payment broker.")
 retailer_app = typer.Typer(no_args_is_help=True, help="A reference retailer: prices carts.")
 sync_app = typer.Typer(no_args_is_help=True, help="The durable link to retailer and broker.")
 review_app = typer.Typer(no_args_is_help=True, help="Doubts that wait for a person.")
+sim_app = typer.Typer(no_args_is_help=True, help="Simulated stores: scenarios with their truth.")
 app.add_typer(broker_app, name="broker")
 app.add_typer(retailer_app, name="retailer")
 app.add_typer(sync_app, name="sync")
 app.add_typer(review_app, name="review")
+app.add_typer(sim_app, name="sim")
 
 
 def _version(wanted: bool) -> None:
@@ -317,6 +319,73 @@ def retailer_serve(
     import sim.retailer.service
 
     _exit(sim.retailer.service.serve(data=data, host=host, port=port, ready=ready))
+
+
+SIM_RUN_EXAMPLES = """
+Examples:
+
+  walkout sim run put-back-elsewhere --seed 3 --out run3      in virtual time
+
+  walkout sim run mine.toml --out mine --on-devices           the real daemon, in real time
+
+  walkout score run3
+"""
+
+
+@sim_app.command("run", epilog=SIM_RUN_EXAMPLES)
+def sim_run(
+    scenario: Annotated[str, typer.Argument(help="A name of `walkout sim list`, or a file.")],
+    out: Annotated[Path, typer.Option(help="Folder for recording, truth, events and receipts.")],
+    seed: Annotated[int, typer.Option(min=0, help="Varies all that the scenario leaves open.")] = 1,
+    on_devices: Annotated[
+        bool, typer.Option("--on-devices", help="The real daemon on emulated devices, real time.")
+    ] = False,
+    keep: Annotated[
+        bool, typer.Option("--recording/--no-recording", help="Keep recording.mcap.")
+    ] = True,
+    as_json: AsJson = False,
+) -> None:
+    """Run a scenario; the referee's breaches and crashes end with status 1."""
+    from sim.run_commands import run_main
+
+    _exit(
+        _or_fail(
+            lambda: run_main(
+                scenario, seed=seed, out=out, on_devices=on_devices, keep=keep, json_output=as_json
+            )
+        )
+    )
+
+
+REPLAY_EXAMPLES = """
+Examples:
+
+  walkout replay run3/recording.mcap --out again --check      must conclude what was concluded live
+
+  walkout replay monday.mcap --out b --store other.toml       with another configuration
+"""
+
+
+@app.command(epilog=REPLAY_EXAMPLES)
+def replay(
+    recording: Annotated[Path, typer.Argument(help="A recording (.mcap).")],
+    out: Annotated[Path, typer.Option(help="Folder for events.jsonl and receipts.json.")],
+    store: Annotated[
+        Path | None, typer.Option(help="A store.toml in place of the recording's.")
+    ] = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="Compare with the live events; status 1 if they differ.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Run a recording through the engine again: the same bytes each time."""
+    from sim.run_commands import replay_main
+
+    _exit(
+        _or_fail(
+            lambda: replay_main(recording, out=out, store=store, check=check, json_output=as_json)
+        )
+    )
 
 
 @app.command(epilog="Example: walkout bench pipeline --json")

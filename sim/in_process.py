@@ -30,6 +30,7 @@ from messages.store_config import StoreConfig
 from sim.barriers import Barriers
 from sim.driver_health import DriverHealth
 from sim.outputs import CameraPacket, Output, Passage, Scan, ShelfBatch
+from sim.script import Scenario
 from sim.store_toml import store_toml
 from sim.tokens import TokenIssuer
 from sim.truth import Truth
@@ -125,7 +126,7 @@ class Run:
 
 
 def observed(
-    config: StoreConfig, options: Options | None = None
+    config: StoreConfig, options: Options | None = None, script: Scenario | None = None
 ) -> tuple[StoreConfig, ObservedWorld]:
     """A world for the store, and the store's configuration with the simulator's key in it.
 
@@ -133,7 +134,7 @@ def observed(
     """
     issuer = TokenIssuer(str(config.store))
     config = parse(store_toml(with_key(config, issuer)))
-    world = World.of(config, options)
+    world = World.of(config, options, faults=script.faults if script else ())
     return config, ObservedWorld(world, issuer, Barriers(world), DriverHealth.of(config))
 
 
@@ -154,11 +155,15 @@ def run(
 
 
 def prepared(
-    config: StoreConfig, options: Options | None = None, *, review_deadline_s: float = 10.0
+    config: StoreConfig,
+    options: Options | None = None,
+    *,
+    script: Scenario | None = None,
+    review_deadline_s: float = 10.0,
 ) -> tuple[Run, ObservedWorld]:
     """A run that has not begun, and its world."""
     decision = replace(config.decision, review_deadline_s=review_deadline_s)
-    config, seen = observed(replace(config, decision=decision), options)
+    config, seen = observed(replace(config, decision=decision), options, script)
     return Run(config, seen.world, Engine(config)), seen
 
 
