@@ -118,10 +118,7 @@ def records(file: BinaryIO, wanted: frozenset[int], *, start: int = len(MAGIC)) 
     offset = start
     file.seek(start)
     while True:
-        head = file.read(HEAD_BYTES)
-        if len(head) < HEAD_BYTES:
-            raise TruncatedError(offset, "ends without its end marker")
-        opcode, length = _HEAD.unpack(head)
+        opcode, length = parse_head(file.read(HEAD_BYTES), offset)
         check_length(opcode, length, offset, size)
         end = offset + HEAD_BYTES + length
         if opcode in wanted:
@@ -134,6 +131,14 @@ def records(file: BinaryIO, wanted: frozenset[int], *, start: int = len(MAGIC)) 
             check_end(file, end, size)
             return
         offset = end
+
+
+def parse_head(head: bytes, offset: int) -> tuple[int, int]:
+    """Kind and length of a record. Raises TruncatedError where the file ends within."""
+    if len(head) < HEAD_BYTES:
+        raise TruncatedError(offset, "ends without its end marker")
+    opcode, length = _HEAD.unpack(head)
+    return opcode, length
 
 
 def check_magic(file: BinaryIO, size: int) -> None:

@@ -223,10 +223,8 @@ class Recording:
             return STEPS
         known = {**self._tables.schemas, **tables.schemas}
         schema = known.get(channel.schema)
-        if schema is None or not schema.name.startswith(schemas.PREFIX):
-            return ""  # somebody else's topic
-        name = schema.name.removeprefix(schemas.PREFIX)
-        if schema.name in (schemas.EVENT, schemas.COMMAND, schemas.RAW, schemas.STEP):
+        name = observation_name(schema.name) if schema is not None else ""
+        if not name:
             return ""
         if BY_NAME.get(name) not in schemas.OBSERVATIONS:
             what = f"has observations of a kind {name[:64]!r} that this version does not know"
@@ -271,6 +269,13 @@ class Recording:
         return damaged(self.path, offset, what)
 
 
+def observation_name(schema: str) -> str:
+    """The class of the observations of a schema; "" for events, packets, and others' topics."""
+    if schema in (schemas.EVENT, schemas.COMMAND, schemas.RAW, schemas.STEP):
+        return ""
+    return schema.removeprefix(schemas.PREFIX) if schema.startswith(schemas.PREFIX) else ""
+
+
 def from_json(line: bytes) -> Any:
     """The event or command in a line of ``messages.codec.to_json``.
 
@@ -284,17 +289,24 @@ def from_json(line: bytes) -> Any:
     return msgspec.json.decode(line, type=kind)
 
 
-class _Step(msgspec.Struct):
+class Step(msgspec.Struct):
+    """A message on ``/steps``."""
+
     step: int
     now_ns: int
     observations: int
+
+    @staticmethod
+    def decode(data: bytes | memoryview) -> Step:
+        """Raises msgspec.MsgspecError."""
+        return _STEP.decode(data)
 
 
 class _Named(msgspec.Struct):
     type: str
 
 
-_STEP = msgspec.json.Decoder(_Step)
+_STEP = msgspec.json.Decoder(Step)
 _NAMED = msgspec.json.Decoder(_Named)
 
 

@@ -14,7 +14,7 @@ from mcap.writer import CompressionType, Writer
 from edge import recording_schemas as schemas
 from edge.config import parse
 from edge.foxglove_schema import SCENE_UPDATE_SCHEMA
-from edge.mcap_records import ATTACHMENT_BYTES_MAX
+from edge.mcap_records import ATTACHMENT_BYTES_MAX, Channel, Message, Schema
 from edge.recording_format import (
     COMMANDS,
     EVENTS,
@@ -123,6 +123,13 @@ class RecordingWriter:
         if body is not None:
             self._begin(now_ns)
             self._json(SCENE, schemas.SCENE, SCENE_UPDATE_SCHEMA, now_ns, body)
+
+    def copy(self, channel: Channel, schema: Schema | None, message: Message) -> None:
+        """A message of another recording as it is; never part of a step."""
+        self._begin(message.log_time)
+        name, text = (schema.name, schema.data) if schema else ("", b"")
+        number = self._channel(channel.topic, channel.encoding, name, text)
+        self._put(number, message.log_time, message.publish_time, bytes(message.data))
 
     def attach(self, name: str, media_type: str, data: bytes) -> None:
         """A file inside the recording, for example ``truth.json``."""
