@@ -17,14 +17,17 @@ import numpy as np
 from messages.arrays import Floats
 from messages.ids import GateId
 from messages.store_config import StoreConfig
-from sim import gestures
+from sim import adversary, gestures, scripted
+from sim.actors import Scene
 from sim.cameras import Bodies, Cameras, Faults
 from sim.crowd import Crowd
 from sim.faults import FaultPlan
 from sim.geometry import fixture_of_shelf
 from sim.hands import Hands
 from sim.outputs import CameraPacket, Output, Passage, Scan, ShelfBatch
-from sim.script import Fault
+from sim.paths import Paths
+from sim.script import Fault, Scenario
+from sim.scripted import Coming
 from sim.shelf_physics import Quirks, ShelfPhysics
 from sim.shoppers import INDOORS, Habits, Person, new_party
 from sim.stock import Stock
@@ -101,9 +104,13 @@ class World:
     rng: np.random.Generator
     party_seeds: np.random.SeedSequence
     faults: FaultPlan
+    scene: Scene
+    coming: list[Coming]  # of the script, the first one last
     now_ns: int = 0
     arrived: int = 0
     open: bool = True
+    adversary_share: float = 0.0
+    paths_walked: Paths = field(default_factory=Paths)
     next_arrival_ns: int = 0
     next_bump_ns: int = 0
     pending: list[tuple[int, int, Output]] = field(default_factory=list)
@@ -111,15 +118,26 @@ class World:
 
     @staticmethod
     def of(
-        config: StoreConfig, options: Options | None = None, *, faults: Sequence[Fault] = ()
+        config: StoreConfig,
+        options: Options | None = None,
+        script: Scenario | None = None,
+        *,
+        faults: Sequence[Fault] = (),
     ) -> World:
-        opt = options or Options()
-        streams = np.random.SeedSequence(opt.seed).spawn(6)
+        """A store before its first shopper.
+
+        Args:
+            script: who comes and what fails; of ``options`` only the seed counts then.
+        """
+        opt = _of_script(script, options) if script else options or Options()
+        streams = np.random.SeedSequence(opt.seed).spawn(7)
         stock_rng, shelf_rng, camera_rng, own_rng = map(np.random.default_rng, streams[:4])
         truth = Truth()
-        stock = Stock.filled(config, stock_rng)
+        wrong = {w.facing: w.holds for w in script.planogram} if script else {}
+        stock = Stock.filled(config, stock_rng, wrong)
         physics = ShelfPhysics.of(config, stock.load_g(), opt.quirks, shelf_rng)
-        hands = Hands(stock, physics, truth, opt.habits.handling)
+        crowd = Crowd.of(config, Hands(stock, physics, truth, opt.habits.handling))
+        scene = Scene.of(crowd)
         world = World(
             config=config,
             options=opt,
@@ -127,10 +145,13 @@ class World:
             stock=stock,
             physics=physics,
             cameras=Cameras.of(config, opt.faults, camera_rng),
-            crowd=Crowd.of(config, hands),
+            crowd=crowd,
             rng=own_rng,
             party_seeds=streams[4],
-            faults=FaultPlan.of(faults, config, streams[5]),
+            faults=FaultPlan.of((*faults, *(script.faults if script else ())), config, streams[5]),
+            scene=scene,
+            coming=scripted.cast(script, scene, streams[6]) if script else [],
+            adversary_share=script.background.adversary_share if script else 0.0,
             next_arrival_ns=int(opt.first_arrival_s * NS),
         )
         world.next_bump_ns = world._bump_after(0)
@@ -174,6 +195,14 @@ class World:
     def empty(self) -> bool:
         return not self.crowd.people
 
+    def mass_out_g(self) -> float:
+        """What has left the shelves, for good or for now."""
+        return self.crowd.hands.mass_out_g
+
+    def paths(self) -> list[dict[str, object]]:
+        """Who was where, for the report."""
+        return self.paths_walked.document()
+
     @property
     def visits_completed(self) -> int:
         return sum(v.exited_at_ns is not None for v in self.truth.visits.values())
@@ -192,6 +221,7 @@ class World:
         self.crowd.hands.settle(self.now_ns)
         for signal in self.crowd.step(self.now_ns, TICK_NS / NS):
             self._send(signal)
+        self.paths_walked.sample(self.now_ns, self.crowd.people)
         for batch in self.physics.due(self.now_ns):
             self._send(batch)
         for at_ns, camera in self.cameras.due(self.now_ns):
@@ -204,18 +234,25 @@ class World:
             heapq.heappush(self.pending, (left.at_ns, self.counter, left))
 
     def _arrivals(self) -> None:
-        if not self.open or self.now_ns < self.next_arrival_ns:
-            return
+        while self.open and self.coming and self.coming[-1].at_ns <= self.now_ns:
+            coming = self.coming.pop()
+            scripted.arrive(self.crowd, coming)
         waiting = len(self.crowd.people)
-        if waiting >= self.options.people_max:
-            return
+        due = self.open and self.now_ns >= self.next_arrival_ns
+        if due and self.options.arrival_every_s > 0 and waiting < self.options.people_max:
+            self._shopper(waiting)
+
+    def _shopper(self, waiting: int) -> None:
+        """One more party of the background."""
         self.arrived += 1
         rng = np.random.default_rng(self.party_seeds.spawn(1)[0])
-        lanes = [lane for lane in self.crowd.lanes.values() if lane.reader is not None]
+        lanes = scripted.entries(self.crowd.lanes)
         lane = lanes[int(rng.integers(len(lanes)))]
-        outside = lane.line - 2.6 * lane.inward
-        party = new_party(self.arrived, self.stock, self.options.habits, rng, outside)
+        habits = self.options.habits
+        party = new_party(self.arrived, self.stock, habits, rng, scripted.outside(lane))
         del party.people[max(1, self.options.people_max - waiting) :]
+        if self.adversary_share > 0:
+            adversary.confuse(party, self.scene, habits, self.adversary_share)
         self.crowd.join(party, lane.gate)
         gap_s = rng.gamma(ARRIVAL_SHAPE, self.options.arrival_every_s / ARRIVAL_SHAPE)
         self.next_arrival_ns = self.now_ns + int(gap_s * NS)
@@ -236,7 +273,7 @@ class World:
 
     def _bodies(self, at_ns: int, before_ns: int) -> Bodies:
         """Everybody at an instant of the last tick."""
-        people = self.crowd.people
+        people = [p for p in self.crowd.people if p.carrier is None]
         part = (at_ns - before_ns) / TICK_NS
         position = [p.before + part * (p.position - p.before) for p in people]
         return Bodies(
@@ -262,3 +299,18 @@ def _wrists(person: Person, at_ns: int) -> Floats:
         out = gesture.reach(at_ns)
         rest[1] += out * (gesture.target_store_m - rest[1])
     return rest
+
+
+def _of_script(script: Scenario, options: Options | None) -> Options:
+    """What the scenario says of the background, its people and its devices."""
+    background = script.background
+    return Options(
+        seed=(options or Options()).seed,
+        arrival_every_s=background.every_s,
+        first_arrival_s=background.first_s,
+        people_max=background.people_max,
+        bump_every_s=background.bump_every_s,
+        habits=script.habits,
+        quirks=script.quirks,
+        faults=script.detector,
+    )
