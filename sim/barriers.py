@@ -41,6 +41,11 @@ class Barriers:
                 self.scanned_at_ns[output.gate] = output.at_ns
         return sent
 
+    def at(self, at_ns: int, act: Callable[[], None]) -> None:
+        """Do something at an instant of the world, whatever the caller's steps are."""
+        self.due.append((at_ns, act))
+        self.due.sort(key=lambda one: one[0])
+
     def unlocked(self, gate: GateId, passages: int) -> None:
         self._answered(gate, lambda: self.world.unlocked(gate, passages, self.world.now_ns))
 
@@ -56,5 +61,4 @@ class Barriers:
         at_ns = scanned_at_ns + OPENS_AFTER_NS
         if at_ns < self.world.now_ns:
             self.late += 1
-        self.due.append((at_ns, answer))
-        self.due.sort(key=lambda one: one[0])
+        self.at(at_ns, answer)

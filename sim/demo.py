@@ -27,18 +27,16 @@ from rich.live import Live
 from broker import service as broker
 from cloud_sync import views
 from edge import status as daemon_status
-from hardware.drivers.camera_link import SOCKET_PATH_BYTES_MAX
 from messages.contract import AccountRequest, Books, Capture, Credential, CredentialRequest
 from messages.store_config import (
     Cloud,
     GateNode,
-    Paths,
     Reader,
     ShelfNode,
     StoreConfig,
 )
 from sim import live_view
-from sim.demo_devices import WorldOnDevices
+from sim.demo_devices import WorldOnDevices, paths_in
 from sim.demo_report import Report, compare, show
 from sim.first_store import first_store
 from sim.outputs import Scan
@@ -158,7 +156,7 @@ class Demo:
                 webhook_url=f"{self.urls['retailer']}/v1/webhooks",
                 webhook_secret_file=str(self.folder / "retailer" / retailer.SECRET_FILE),
             ),
-            paths=_paths(self.folder),
+            paths=paths_in(self.folder),
             credential_keys=keys,
         )
         decision = replace(base.decision, review_deadline_s=REVIEW_DEADLINE_S)
@@ -319,20 +317,6 @@ def _folder(out: Path | None) -> Path:
         raise DemoError(f"{folder.parent} has less than 512 MiB free")
     folder.mkdir(parents=True, exist_ok=True)
     return folder
-
-
-def _paths(folder: Path) -> Paths:
-    """All inside the folder; sockets beside it where their path would be too long for a socket."""
-    sockets = folder / "run"
-    if len(str(sockets / "cameras.sock").encode()) > SOCKET_PATH_BYTES_MAX - 12:
-        sockets = Path(tempfile.mkdtemp(prefix="walkout-run-"))
-    return Paths(
-        journal=str(folder / "journal.db"),
-        sync=str(folder / "sync.db"),
-        runtime=str(folder / "run"),
-        camera_socket=str(sockets / "cameras.sock"),
-        control_socket=str(sockets / "control.sock"),
-    )
 
 
 def _sync_problems(path: Path) -> list[str]:

@@ -2,28 +2,36 @@
 
 ``WorldOnDevices`` owns one emulated device for each device of the store's configuration. A scan
 needs a code first: the shopper's phone asks the broker for one (``issue``), as an app would.
+
+The world runs a little ahead, so that each output leaves at its own instant and not with the tick
+that made it: wires then jitter in real time about as they do in virtual time.
 """
 
 from __future__ import annotations
 
 import asyncio
+import heapq
 import logging
+import tempfile
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import numpy as np
 
+from hardware.drivers.camera_link import SOCKET_PATH_BYTES_MAX
 from messages.contract import Credential
 from messages.ids import DeviceId, GateId
 from messages.observations import PersonDetections
-from messages.store_config import StoreConfig
+from messages.store_config import Paths, StoreConfig
+from sim.barriers import Barriers
 from sim.devices import CameraNodeClient, GateNodeDevice, ReaderDevice, ShelfNodeDevice
 from sim.outputs import CameraPacket, Output, Passage, Scan, ShelfBatch
 from sim.world import World
 
 NS = 1_000_000_000
 TICK_S = 0.02
+AHEAD_NS = 100_000_000  # two ticks of the world; a gate's answer is not due before 500 ms
 BEHIND_MAX_NS = 2 * NS  # what a stalled machine may make up at once; beyond it store time waits
 
 log = logging.getLogger(__name__)
@@ -35,7 +43,9 @@ class WorldOnDevices:
     """Devices of a store, fed by a world. ``start`` plugs them in; ``run`` moves the world."""
 
     def __init__(self, config: StoreConfig, world: World, issue: Issue) -> None:
-        self.world = world
+        self.world, self.barriers = world, Barriers(world)
+        self.began_wall_ns = 0  # wall clock at the world's time 0
+        self.late_ms_max = 0.0  # an output left so much after its instant
         self.scans = self.scans_failed = 0
         self.stalled_ms = 0.0  # real time that the world did not follow
         self._issue = issue
@@ -51,6 +61,8 @@ class WorldOnDevices:
         self._readers = {reader.id: ReaderDevice(reader.port) for reader in config.readers}
         self._cameras = CameraNodeClient(_absolute(config.paths.camera_socket))
         self._codes: set[asyncio.Task[None]] = set()
+        self._due: list[tuple[int, int, Output]] = []  # heap: instant, count, what
+        self._count = 0
 
     def start(self) -> None:
         for device in self._serial():
@@ -67,16 +79,29 @@ class WorldOnDevices:
     async def run(self, stop: Callable[[], bool]) -> None:
         """Real time until ``stop()``; the world's time 0 is now."""
         offset_ns = time.monotonic_ns() - self.world.now_ns
+        self.began_wall_ns = time.time_ns() - self.world.now_ns
+        reached_ns = self.world.now_ns
         while not stop():
             now_ns = time.monotonic_ns() - offset_ns
-            behind_ns = now_ns - self.world.now_ns
-            if behind_ns > BEHIND_MAX_NS:
-                offset_ns += behind_ns - BEHIND_MAX_NS
-                self.stalled_ms += (behind_ns - BEHIND_MAX_NS) / 1e6
-                now_ns -= behind_ns - BEHIND_MAX_NS
-            for output in self.world.advance(now_ns):
-                self._send(output, now_ns)
-            await asyncio.sleep(TICK_S)
+            behind_ns = now_ns - reached_ns - BEHIND_MAX_NS
+            if behind_ns > 0:
+                offset_ns, now_ns = offset_ns + behind_ns, now_ns - behind_ns
+                self.began_wall_ns += behind_ns
+                self.stalled_ms += behind_ns / 1e6
+            reached_ns = now_ns
+            for output in self.barriers.advance(now_ns + AHEAD_NS):
+                self._count += 1
+                heapq.heappush(self._due, (output.at_ns, self._count, output))
+            next_ns = self._send_due(now_ns)
+            await asyncio.sleep(min(TICK_S, max(next_ns - now_ns, 0) / NS))
+
+    def _send_due(self, now_ns: int) -> int:
+        """Put on the wires what is due; the instant at which the next is, or the far future."""
+        while self._due and self._due[0][0] <= now_ns:
+            at_ns, _, output = heapq.heappop(self._due)
+            self.late_ms_max = max(self.late_ms_max, (now_ns - at_ns) / 1e6)
+            self._send(output)
+        return self._due[0][0] if self._due else now_ns + NS
 
     def counters(self) -> dict[str, int]:
         """What the wires did, for the report."""
@@ -84,6 +109,8 @@ class WorldOnDevices:
             "scans": self.scans,
             "scans_failed": self.scans_failed,
             "stalled_ms": round(self.stalled_ms),
+            "late_ms_max": round(self.late_ms_max),
+            "gate_answers_late": self.barriers.late,
             "serial_bytes_dropped": sum(d.port.dropped_bytes for d in self._serial()),
             "detections_sent": self._cameras.sent,
             "detections_dropped": self._cameras.dropped,
@@ -98,11 +125,11 @@ class WorldOnDevices:
         return GateNodeDevice(
             port,
             hardware_id=f"SIM-{gate}"[:12],
-            on_unlocked=lambda passages: self.world.unlocked(gate, passages, self.world.now_ns),
-            on_refused=lambda reason: self.world.refused(gate, self.world.now_ns),
+            on_unlocked=lambda passages: self.barriers.unlocked(gate, passages),
+            on_refused=lambda reason: self.barriers.refused(gate),
         )
 
-    def _send(self, output: Output, now_ns: int) -> None:
+    def _send(self, output: Output) -> None:
         match output:
             case ShelfBatch():
                 self._shelves[output.device].send_samples(
@@ -113,7 +140,7 @@ class WorldOnDevices:
                     sequence=output.sequence,
                 )
             case CameraPacket():
-                self._cameras.send(detections(output, now_ns))
+                self._cameras.send(detections(output, self.began_wall_ns))
             case Passage():
                 gate = self._gates[output.gate]
                 if output.inward:
@@ -141,13 +168,15 @@ class WorldOnDevices:
         reader.scan(credential.token)
 
 
-def detections(packet: CameraPacket, now_ns: int) -> PersonDetections:
-    """The message of a camera node: ``captured_at_ns`` is the wall clock then."""
-    age_ns = now_ns - packet.captured_at_ns
+def detections(packet: CameraPacket, began_wall_ns: int) -> PersonDetections:
+    """The message of a camera node: ``captured_at_ns`` is the wall clock then.
+
+    ``began_wall_ns``: the wall clock at the world's time 0.
+    """
     return PersonDetections(
         camera=packet.camera,
         received_at_ns=0,
-        captured_at_ns=time.time_ns() - age_ns,
+        captured_at_ns=began_wall_ns + packet.captured_at_ns,
         sequence=packet.sequence,
         boxes_px=packet.boxes_px,
         feet_px=packet.feet_px,
@@ -155,6 +184,20 @@ def detections(packet: CameraPacket, now_ns: int) -> PersonDetections:
         wrists_px=None if np.isnan(packet.wrists_px).all() else packet.wrists_px,
         embeddings=packet.embeddings,
         image_state=packet.image_state,
+    )
+
+
+def paths_in(folder: Path) -> Paths:
+    """All inside the folder; sockets beside it where their path would be too long for a socket."""
+    sockets = folder / "run"
+    if len(str(sockets / "cameras.sock").encode()) > SOCKET_PATH_BYTES_MAX - 12:
+        sockets = Path(tempfile.mkdtemp(prefix="walkout-run-"))
+    return Paths(
+        journal=str(folder / "journal.db"),
+        sync=str(folder / "sync.db"),
+        runtime=str(folder / "run"),
+        camera_socket=str(sockets / "cameras.sock"),
+        control_socket=str(sockets / "control.sock"),
     )
 
 

@@ -109,6 +109,7 @@ class Run:
     events: list[Event] = field(default_factory=list)
     now_ns: int = 0  # store time of the last step
     doors_closed_ns: int = 0
+    zero_ns: int = 0  # store time at the world's time 0: 0 in virtual time
     emptied_ns: int = 0  # when the last one had left; 0 = people were inside to the end
 
     @property
@@ -134,7 +135,7 @@ def observed(
     """
     issuer = TokenIssuer(str(config.store))
     config = parse(store_toml(with_key(config, issuer)))
-    world = World.of(config, options, faults=script.faults if script else ())
+    world = World.of(config, options, script)
     return config, ObservedWorld(world, issuer, Barriers(world), DriverHealth.of(config))
 
 
@@ -169,12 +170,12 @@ def prepared(
 
 def play(done: Run, seen: ObservedWorld, *, duration_s: float, tap: Tap | None = None) -> None:
     """Take a run to its end: everybody is out and all carts are closed, or the bounds are met."""
+    seen.barriers.at(round(duration_s * NS), seen.world.close_doors)
     now_ns, last_ns = done.now_ns, round(duration_s * NS) + DRAIN_MAX_NS
     settle_ns = round((done.config.decision.review_deadline_s + SETTLE_S) * NS)
     while now_ns < last_ns and not (done.emptied_ns and done.settled):
         now_ns += STEP_NS
         if now_ns >= duration_s * NS:
-            seen.world.close_doors()
             done.doors_closed_ns = done.doors_closed_ns or now_ns
             if seen.world.empty and not done.emptied_ns:
                 done.emptied_ns, last_ns = now_ns, min(last_ns, now_ns + settle_ns)

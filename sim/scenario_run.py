@@ -120,11 +120,11 @@ def run_scenario(
     config = layout(scenario.store)
     done, seen = prepared(
         config,
-        world_options(scenario, seed),
+        Options(seed=seed),
         script=scenario,
         review_deadline_s=scenario.review_deadline_s,
     )
-    _clear(out)
+    clear(out)
     with RecordingWriter(
         out / RECORDING, toml=done.config.toml, meta=recording_meta(scenario, seed)
     ) as writer:
@@ -133,10 +133,10 @@ def run_scenario(
             play(done, seen, duration_s=scenario.duration_s, tap=tap)
             crashed = None
         except Exception as error:  # the outermost loop of a run: whatever it was, it is reported
-            crashed = _crash(error, done.now_ns, out)
+            crashed = crash_text(error, done.now_ns, out)
         about = run_document(scenario, seed, crashed)
-        writer.attach(TRUTH, "application/json", _json_bytes(done.truth.document()))
-        writer.attach(RUN, "application/json", _json_bytes(about))
+        writer.attach(TRUTH, "application/json", json_bytes(done.truth.document()))
+        writer.attach(RUN, "application/json", json_bytes(about))
     return conclude(
         done, about, out, started=started, keep_recording=keep_recording, progress=progress
     )
@@ -163,6 +163,7 @@ def conclude(
     replay.write_json(out / RECEIPTS, rows)
     replay.write_json(out / TRUTH, done.truth.document())
     replay.write_json(out / RUN, about)
+    replay.write_json(out / PATHS, done.world.paths())
     replay.write_json(out / REFEREE, {"breaches": [breach_row(breach) for breach in breaches]})
     store_s = (done.now_ns - zero_ns) / NS
     timing = replay.timing(wall_s, store_s)
@@ -182,21 +183,6 @@ def conclude(
         in_review=sum(row["state"] == "review" for row in rows),
         breaches=tuple(breaches),
         crashed=about["crashed"],
-    )
-
-
-def world_options(scenario: Scenario, seed: int) -> Options:
-    """The world's options that a scenario implies; without a background nobody comes by chance."""
-    background = scenario.background
-    return Options(
-        seed=seed,
-        arrival_every_s=background.every_s,
-        first_arrival_s=background.first_s,
-        people_max=background.people_max if background.every_s > 0 else 0,
-        bump_every_s=background.bump_every_s,
-        habits=scenario.habits,
-        quirks=scenario.quirks,
-        faults=scenario.detector,
     )
 
 
@@ -261,18 +247,19 @@ def _replayed(
     return replay.replay(Recording.open(out / RECORDING), progress=progress)
 
 
-def _crash(error: Exception, now_ns: int, out: Path) -> str:
+def crash_text(error: Exception, now_ns: int, out: Path) -> str:
     """For run.json; paths of this machine stay in the traceback's file."""
     (out / CRASH).write_text("".join(traceback.format_exception(error)), encoding="utf-8")
     text = f"after {now_ns / NS:.1f} s of store time: {type(error).__name__}: {error}"
     return text.replace(str(out), ".")[:CRASH_CHARS_MAX]
 
 
-def _clear(out: Path) -> None:
+def clear(out: Path) -> None:
+    """An empty folder for a run: files of an earlier one are gone."""
     out.mkdir(parents=True, exist_ok=True)
     for name in FILES:
         (out / name).unlink(missing_ok=True)
 
 
-def _json_bytes(value: object) -> bytes:
+def json_bytes(value: object) -> bytes:
     return (json.dumps(value, indent=1, allow_nan=False) + "\n").encode()
