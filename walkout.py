@@ -321,6 +321,47 @@ def retailer_serve(
     _exit(sim.retailer.service.serve(data=data, host=host, port=port, ready=ready))
 
 
+@sim_app.command("list", epilog="Example: walkout sim list 'hard-*'")
+def sim_list(
+    pattern: Annotated[str, typer.Argument(help="Only names like this; * stands for any.")] = "*",
+    as_json: AsJson = False,
+) -> None:
+    """The library of scenarios, one line each."""
+    from sim.scenario_commands import list_main
+
+    _exit(_or_fail(lambda: list_main(pattern, as_json)))
+
+
+@sim_app.command("show", epilog="Example: walkout sim show hard-exchange-in-aisle")
+def sim_show(
+    scenario: Annotated[str, typer.Argument(help="A name of `walkout sim list`, or a file.")],
+    as_json: AsJson = False,
+) -> None:
+    """Who does what in a scenario, with a plan of its store."""
+    from sim.scenario_commands import show_main
+
+    _exit(_or_fail(lambda: show_main(scenario, as_json)))
+
+
+@sim_app.command("check", epilog="Example: walkout sim check mine.toml yours.toml")
+def sim_check(
+    files: Annotated[list[Path], typer.Argument(help="Scenario files.")],
+    as_json: AsJson = False,
+) -> None:
+    """Read scenario files and say everything that is wrong, with lines; status 2 if anything is."""
+    from sim.scenario_commands import check_main
+
+    _exit(_or_fail(lambda: check_main(files, as_json)))
+
+
+@sim_app.command("schema", epilog="Example: walkout sim schema > scenario.schema.json")
+def sim_schema() -> None:
+    """The format of scenario files as a JSON Schema, for editors."""
+    from sim.scenario_commands import schema_main
+
+    _exit(schema_main())
+
+
 SIM_RUN_EXAMPLES = """
 Examples:
 
@@ -386,6 +427,93 @@ def replay(
             lambda: replay_main(recording, out=out, store=store, check=check, json_output=as_json)
         )
     )
+
+
+SUITE_EXAMPLES = """
+Examples:
+
+  walkout suite --seeds 1-10 --out out                      every short scenario, ten times
+
+  walkout suite --seeds 1-3 --scenarios 'hard-*' --out out  only some of them
+
+  walkout suite --seeds 1-10 --long --dask tcp://10.0.0.5:8786 --out out
+"""
+
+
+@app.command(epilog=SUITE_EXAMPLES)
+def suite(
+    out: Annotated[Path, typer.Option(help="Folder for runs, summary.json and report.html.")],
+    seeds: Annotated[str, typer.Option(help="Like 1-10, 7 or 1-3,8.")] = "1-10",
+    scenarios: Annotated[
+        str, typer.Option(help="Names (* stands for any) or files, separated by commas.")
+    ] = "*",
+    long: Annotated[bool, typer.Option("--long", help="Day-long scenarios too.")] = False,
+    workers: Annotated[
+        int, typer.Option(min=0, max=256, help="Processes side by side; 0: one a core.")
+    ] = 0,
+    dask: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="Run on a Dask cluster instead.")
+    ] = None,
+    keep_recordings: Annotated[
+        bool, typer.Option("--keep-recordings", help="Not only those of wrong receipts.")
+    ] = False,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Run again what is there already.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Scenarios x seeds, scored: summary.json and a report to look at. Goes on where it stopped.
+
+    The exit status is 1 when a run crashed or the referee saw a breach.
+    """
+    from sim import suite as suites
+    from sim.suite_show import main as suite_main
+
+    request = suites.Request(
+        out=out,
+        seeds=_or_fail(lambda: suites.seeds_of(seeds)),
+        workers=workers or suites.cores(),
+        dask=dask,
+        keep_recordings=keep_recordings,
+        fresh=fresh,
+    )
+    chosen = _or_fail(lambda: suites.select(scenarios, with_long=long))
+    _exit(_or_fail(lambda: suite_main(request, chosen, json_output=as_json)))
+
+
+@app.command(epilog="Example: walkout report out")
+def report(
+    folder: Annotated[Path, typer.Argument(help="The --out folder of a suite.")],
+) -> None:
+    """Draw a suite's report.html again."""
+    from sim.report import write
+
+    typer.echo(_or_fail(lambda: write(folder)))
+
+
+SCORE_EXAMPLES = """
+Examples:
+
+  walkout score out                               every run at or below a folder
+
+  walkout score out/runs/lunch-rush --json        one scenario, for programs
+
+  walkout score before after --changes            two versions on the same recordings
+"""
+
+
+@app.command(epilog=SCORE_EXAMPLES)
+def score(
+    folders: Annotated[list[Path], typer.Argument(help="Runs, or folders of runs.")],
+    changes: Annotated[
+        bool, typer.Option("--changes", help="Compare two folders: what moved, which visits.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """How right receipts are where the truth is known, with intervals and kinds of errors."""
+    from sim.score_show import main as score_main
+
+    _exit(_or_fail(lambda: score_main(folders, changes=changes, json_output=as_json)))
 
 
 @app.command(epilog="Example: walkout bench pipeline --json")

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import difflib
 import math
-import re
 import tomllib
 from collections.abc import Iterator
 from dataclasses import MISSING, dataclass, field, fields, replace
@@ -19,6 +18,8 @@ from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
 from edge.config_checks import RULES, Problem, check
+from edge.toml_lines import Path as Place
+from edge.toml_lines import lines_of
 from messages.ids import FacingId
 from messages.observations import CredentialKey
 from messages.store_config import (
@@ -134,7 +135,7 @@ def parse(text: str, *, file: str = "store.toml", folder: Path | None = None) ->
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError([f"{file}: not TOML: {error}"]) from error
-    reading = _Reading(lines=text.splitlines())
+    reading = _Reading(text=text)
     config = reading.config(document)
     if not reading.problems:
         reading.problems.extend(check(config))
@@ -149,8 +150,9 @@ def parse(text: str, *, file: str = "store.toml", folder: Path | None = None) ->
 class _Reading:
     """One pass over a document; collects problems instead of stopping at the first."""
 
-    lines: list[str]
+    text: str
     problems: list[Problem] = field(default_factory=list)
+    places: dict[Place, int] = field(default_factory=dict)  # found when something is wrong
 
     def config(self, document: dict[str, Any]) -> StoreConfig:
         known = ["store", *MANY, *ONE]
@@ -232,19 +234,13 @@ class _Reading:
         return f"{place}: [[{problem.table}]] {problem.index + 1}{label}: {problem.text}"
 
     def line(self, problem: Problem) -> int | None:
-        """The line, counted from 1, of the problem's key, or of its table's header."""
-        header = re.compile(rf"\s*\[\[?\s*\"?{re.escape(problem.table)}\"?\s*\]\]?")
-        starts = [i for i, line in enumerate(self.lines) if header.match(line)]
-        at = problem.index or 0
-        if at >= len(starts):
-            return None
-        key = re.compile(rf"\s*{re.escape(problem.key or '')}\s*=")
-        for i in range(starts[at] + 1, len(self.lines)):
-            if re.match(r"\s*\[\[?\s*[\w\"]", self.lines[i]):
-                break
-            if problem.key and key.match(self.lines[i]):
-                return i + 1
-        return starts[at] + 1
+        """The line, counted from 1, of the problem's key, or of its table."""
+        self.places = self.places or lines_of(self.text)
+        row = () if problem.index is None else (problem.index,)
+        for path in ((problem.table, *row, problem.key or ""), (problem.table, *row)):
+            if path in self.places:
+                return self.places[path]
+        return None
 
 
 @cache

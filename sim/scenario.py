@@ -14,13 +14,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from edge.toml_lines import Path as Place
+from edge.toml_lines import lines_of
 from messages.store_config import StoreConfig
 from sim.layouts import LayoutError, layout
 from sim.scenario_read import Problem, Reading, nearest
 from sim.scenario_rules import problems
 from sim.script import Scenario
-from sim.toml_lines import Path as Place
-from sim.toml_lines import lines_of
 
 SCENARIOS = Path(__file__).parent / "scenarios"
 SCENARIO_BYTES_MAX = 256 * 1024  # the library's largest has 5 kB

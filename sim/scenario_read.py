@@ -15,8 +15,8 @@ from enum import StrEnum
 from functools import cache
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
+from edge.toml_lines import Path
 from sim.script import PartyScript, Scenario, Span
-from sim.toml_lines import Path
 
 # A list of tables is named in the singular; this is where its key differs from the field.
 KEY_OF_FIELD: dict[type, dict[str, str]] = {

@@ -12,12 +12,12 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
+from edge.toml_lines import Path
 from messages.store_config import StoreConfig
 from sim.faults import devices_for
 from sim.geometry import fixture_boxes
 from sim.scenario_read import Problem, nearest
 from sim.script import Act, Do, Fault, FaultKind, Member, PartyScript, Scenario
-from sim.toml_lines import Path
 
 PARTY_NAME = re.compile(r"[a-z][a-z0-9_-]{0,30}")
 ALWAYS = ("act", "after_s", "mark", "probability")  # every act knows these

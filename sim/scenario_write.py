@@ -52,11 +52,16 @@ def _is_table(found: Any) -> bool:
     )
 
 
-def _inline(do: Do) -> str:
+def do_values(do: Do) -> dict[str, Any]:
+    """Key -> value of an act, defaults left out."""
     by_name = {f.name: f for f in fields(Do)}
+    found = {key: getattr(do, key) for key in keys_of(Do)}
+    return {key: value for key, value in found.items() if not _is_default(by_name[key], value)}
+
+
+def _inline(do: Do) -> str:
     shapes = keys_of(Do)
-    told = [k for k in shapes if not _is_default(by_name[k], getattr(do, k))]
-    pairs = (f"{k} = {_plain(getattr(do, k), is_span(shapes[k].hint))}" for k in told)
+    pairs = (f"{k} = {_plain(v, is_span(shapes[k].hint))}" for k, v in do_values(do).items())
     return "{ " + ", ".join(pairs) + " }"
 
 

@@ -46,7 +46,7 @@ class Act(StrEnum):
     SWAP = "swap"  # trade places with ``to``, passing closely
     WAIT = "wait"  # stand still for ``lasts_s``
     LIFT_CHILD = "lift_child"  # carry the child ``to``: one body for the cameras
-    PUT_DOWN_CHILD = "put_down_child"
+    PUT_DOWN_CHILD = "put_down_child"  # set the child down again
     RESTOCK = "restock"  # staff: set ``quantity`` units of ``sku`` (default: the facing's) down
     CLEAR = "clear"  # staff: take everything off the facing
     LEAVE = "leave"  # go to the exit now; what follows is not done
@@ -56,10 +56,10 @@ class Act(StrEnum):
 class Do:
     """An act and its particulars; fields that the act does not know must stay at their default."""
 
-    act: Act
+    act: Act  # what is done; the table of acts says which keys it needs
     facing: str = ""  # id of a facing
     sku: str = ""  # which carried goods; "" = the last that was taken
-    quantity: int = 1
+    quantity: int = 1  # units
     together: bool = True  # several units in one lift
     hold_s: Span = NOW  # held half lifted on the plate before it leaves
     slow: bool = False  # a lift of a second or two
@@ -67,7 +67,7 @@ class Do:
     crossed: bool = False  # reach across the neighbour instead of standing before the facing
     to: str = ""  # another person: "b" (its first member) or "b/1"
     point: tuple[float, float] | None = None  # store frame, metres
-    lasts_s: Span = NOW
+    lasts_s: Span = NOW  # how long a lean, a read or a wait takes
     after_s: Span = NOW  # pause before
     mark: str = ""  # all acts of one mark begin in the same instant
     probability: float = 1.0  # drawn by the seed
@@ -77,22 +77,22 @@ class Do:
 class Member:
     """One body of a party."""
 
-    do: tuple[Do, ...] = ()
+    do: tuple[Do, ...] = ()  # in this order
     child: bool = False  # small, runs about near the first member
     follows: bool = True  # with nothing to do: stays near the first member
     bag: bool = False  # a basket or trolley bag: wider, and hangs over plates
     height_m: float = 0.0  # 0 = drawn
-    speed_m_s: float = 0.0
+    speed_m_s: float = 0.0  # 0 = drawn
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PartyScript:
     """Some people under one credential."""
 
-    name: str
-    arrives_s: Span = (1.0, 2.0)
+    name: str  # a-z, 0-9, "-" and "_": how others and the truth call it
+    arrives_s: Span = (1.0, 2.0)  # in front of the gate
     gate: str = ""  # "" = any entry
-    members: tuple[Member, ...] = (Member(),)
+    members: tuple[Member, ...] = (Member(),)  # the first one holds the credential
     staff: bool = False  # a staff credential: never charged
     tailgates: str = ""  # walks in behind this party without a credential
 
@@ -119,30 +119,32 @@ class FaultKind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
-    kind: FaultKind
-    device: str
-    at_s: Span
-    lasts_s: Span = (1e9, 1e9)
-    amount: float = 0.0
+    """Something fails for a while."""
+
+    kind: FaultKind  # what fails and how
+    device: str  # id of what fails; the table of faults says of which sort
+    at_s: Span  # store time
+    lasts_s: Span = (1e9, 1e9)  # not said: for good
+    amount: float = 0.0  # how bad, in the unit that the table of faults says
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WrongFacing:
     """The store's books are wrong: ``facing`` really holds ``holds``."""
 
-    facing: str
-    holds: str
+    facing: str  # id of a facing
+    holds: str  # SKU that really stands there
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Background:
     """Shoppers of their own mind, beside the scripted ones; ``every_s`` 0: nobody."""
 
-    every_s: float = 0.0
-    first_s: float = 1.5
-    people_max: int = 5
+    every_s: float = 0.0  # mean time between arrivals; 0 = nobody
+    first_s: float = 1.5  # store time of the first arrival
+    people_max: int = 5  # inside or at the gate; others come later
     adversary_share: float = 0.0  # of actions that are chosen to confuse
-    bump_every_s: float = 0.0
+    bump_every_s: float = 0.0  # mean time between knocks at a gondola; 0 = never
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,16 +153,16 @@ class Scenario:
 
     name: str
     title: str  # one line, for `walkout sim list`
-    kind: Kind
+    kind: Kind  # which split of the scores it belongs to
     hard_cases: tuple[str, ...] = ()  # tags that scores are broken down by
     store: str = "first-store"  # a layout of sim/layouts, or the path of a store.toml
     duration_s: float = 45.0  # doors open
     long: bool = False  # a day: left out of the default suite
-    review_deadline_s: float = 10.0
-    parties: tuple[PartyScript, ...] = ()
-    background: Background = Background()
-    faults: tuple[Fault, ...] = ()
-    planogram: tuple[WrongFacing, ...] = ()
-    habits: Habits = field(default_factory=Habits)
-    quirks: Quirks = Quirks()
-    detector: Faults = Faults()
+    review_deadline_s: float = 10.0  # after the exit; nobody answers reviews in a simulation
+    parties: tuple[PartyScript, ...] = ()  # who comes and what they do
+    background: Background = Background()  # others, who shop as they like
+    faults: tuple[Fault, ...] = ()  # hardware that fails
+    planogram: tuple[WrongFacing, ...] = ()  # where the books are wrong
+    habits: Habits = field(default_factory=Habits)  # of the background
+    quirks: Quirks = Quirks()  # how bad the load cells are; 1 = a real store, 0 = perfect
+    detector: Faults = Faults()  # how bad the cameras' detectors are

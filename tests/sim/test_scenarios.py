@@ -2,7 +2,6 @@
 say the same."""
 
 import re
-import tomllib
 
 import pytest
 from hypothesis import given, settings
@@ -26,7 +25,6 @@ from sim.script import (
     WrongFacing,
 )
 from sim.shoppers import Habits
-from sim.toml_lines import lines_of
 
 # The hard cases that beat published systems, and others that a store meets.
 HARD_CASES = {
@@ -275,34 +273,6 @@ def test_tables_of_acts_and_faults_name_every_one():
     known = {f for keys in ACTS.values() for f in (*keys.needs, *keys.knows, *keys.one_of)}
     assert known <= set(Do.__dataclass_fields__)
     assert set(AMOUNTS) <= set(FaultKind)
-
-
-# --- lines --------------------------------------------------------------------------------------
-
-
-def test_lines_of_nested_tables_lists_and_strings_are_found():
-    text = (
-        "a.b = 1 # c = 2\n[[x]]\ns = '''\n]]\n'''\n\n[[x]]\n[[x.y]]\n[x.y.z]\n"
-        '\'q q\' = [ # [\n 1, { k = "}\\"", l = [\n 2] },\n]\n'
-    )
-    tomllib.loads(text)
-    assert lines_of(text) == {
-        ("a",): 1,
-        ("a", "b"): 1,
-        ("x",): 2,
-        ("x", 0): 2,
-        ("x", 0, "s"): 3,
-        ("x", 1): 7,
-        ("x", 1, "y"): 8,
-        ("x", 1, "y", 0): 8,
-        ("x", 1, "y", 0, "z"): 9,
-        ("x", 1, "y", 0, "z", "q q"): 10,
-        ("x", 1, "y", 0, "z", "q q", 0): 11,
-        ("x", 1, "y", 0, "z", "q q", 1): 11,
-        ("x", 1, "y", 0, "z", "q q", 1, "k"): 11,
-        ("x", 1, "y", 0, "z", "q q", 1, "l"): 11,
-        ("x", 1, "y", 0, "z", "q q", 1, "l", 0): 12,
-    }
 
 
 # --- round trip ---------------------------------------------------------------------------------
