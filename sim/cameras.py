@@ -3,33 +3,42 @@
 A person is an upright cylinder. Fixtures and other people hide parts of it: hidden feet give a box
 that ends too high, and a person of whom little shows is lost. Misses come in short runs, boxes
 jitter, some boxes are false, two bodies that overlap may give one box. Wrists come with noise,
-misses and outliers, as measured for a pose net on room cameras.
+misses and outliers, as measured for a pose net on room cameras. Many images are worked out in one
+go: rows are (image, person) pairs.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 
 import numpy as np
 
 from messages.arrays import Bools, Floats, Ints
 from messages.store_config import StoreConfig
-from sim.geometry import fixture_boxes, segments_hit_boxes
+from sim.appearance import Appearance
+from sim.bodies import Bodies
+from sim.geometry import fixture_boxes
+from sim.outlines import View, area, boxes_around, in_view, overlaps
 from sim.outputs import CameraPacket
-from sim.projection import Lens, in_image, project
+from sim.projection import Lens, Lenses
+from sim.slots import Slots
 
 NS = 1_000_000_000
-RING = 8  # points around a cylinder
-LEVELS = np.array([0.0, 0.12, 0.3, 0.5, 0.7, 0.88, 1.0])  # of the height
 VISIBLE_MIN = 0.35  # of the levels, else the person is lost
 BOX_MIN_PX = 14.0
 MERGE_OVERLAP = 0.65  # boxes that overlap more may become one
 MERGE_PROBABILITY = 0.7
-EDGE_PX = 2.0
 SHARE_VISIBLE_MIN = 0.35  # of a box that must lie inside the image
 WRIST_NOISE_PX = 7.5  # median error 9 px over both axes
 WRIST_SEEN = 0.72
 WRIST_OUTLIER = 0.06
+WRIST_OUTLIER_PX = 45.0
+BIAS_KEPT = 0.95  # of the slow error, from one image to the next: a second or so
+BIAS_STEP = math.sqrt(1 - BIAS_KEPT**2)
+BUSY_PROBABILITY = 0.01  # that a worker is busy with something else
+BUSY_MS = (50.0, 150.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,34 +53,63 @@ class Faults:
     bias: float = 0.012  # of the box's height, slow: pose and clothes
     latency_ms: float = 45.0  # median from capture to hand-over
     rate_hz: float = 15.0
+    appearance: bool = False  # packets carry a vector of looks for each box
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Bodies:
-    """People at an instant, struct of arrays. ``wrists_store_m``: (n, 2, 3)."""
+class Pairs:
+    """(image, person) pairs that may give a box, p rows, and the chances drawn for each."""
 
-    key: tuple[str, ...]
-    position_store_m: Floats
-    height_m: Floats
-    radius_m: Floats
-    wrists_store_m: Floats
+    image: Ints  # (p,)
+    body: Ints  # (p,)
+    camera: Ints  # (p,)
+    slot: Ints  # (p,)
+    even: Floats  # (p, 6) from 0 to 1
+    normal: Floats  # (p, 15)
+
+    def of(self, rows: Ints) -> Pairs:
+        return Pairs(
+            self.image[rows],
+            self.body[rows],
+            self.camera[rows],
+            self.slot[rows],
+            self.even[rows],
+            self.normal[rows],
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Seen:
+    """Detections of all images, k rows."""
+
+    image: Ints  # (k,) index of the image
+    slot: Ints  # (k,) whose it is; -1: nobody's
+    boxes: Floats  # (k, 4)
+    feet: Floats  # (k, 2)
+    scores: Floats  # (k,)
+    wrists: Floats  # (k, 2, 2)
 
 
 @dataclass(slots=True, eq=False)
 class Cameras:
-    """All cameras: free running, each with its own phase."""
+    """All cameras: free running, each with its own phase and its own generator.
+
+    Images may be developed one by one or many together: the packets are the same.
+    """
 
     config: StoreConfig
     faults: Faults
-    rng: np.random.Generator
-    lenses: list[Lens]
+    rngs: list[np.random.Generator]
+    lenses: Lenses
     next_capture_ns: Ints
     period_ns: int
     sequence: Ints
     lower: Floats
     upper: Floats
-    missing: dict[tuple[int, str], bool] = field(default_factory=dict)
-    bias: dict[tuple[int, str], Floats] = field(default_factory=dict)
+    slots: Slots
+    appearance: Appearance
+    missing: Bools  # (c, slots) missed in the last image
+    bias: Floats  # (c, slots, 4)
 
     @staticmethod
     def of(config: StoreConfig, faults: Faults, rng: np.random.Generator) -> Cameras:
@@ -81,226 +119,243 @@ class Cameras:
         return Cameras(
             config=config,
             faults=faults,
-            rng=rng,
-            lenses=[Lens.of(camera) for camera in config.cameras],
+            rngs=rng.spawn(n),
+            lenses=Lenses.of([Lens.of(camera) for camera in config.cameras]),
             next_capture_ns=rng.integers(0, period_ns, n),
             period_ns=period_ns,
             sequence=np.zeros(n, dtype=np.int64),
             lower=lower,
             upper=upper,
+            slots=Slots(),
+            appearance=Appearance.of(rng.spawn(n + 1)),
+            missing=np.zeros((n, 0), dtype=np.bool_),
+            bias=np.zeros((n, 0, 4)),
         )
 
     def due(self, now_ns: int) -> list[tuple[int, int]]:
         """(instant, camera) of the images taken up to now, in order; each is given once."""
-        taken = []
-        for camera in range(len(self.lenses)):
-            while self.next_capture_ns[camera] <= now_ns:
-                taken.append((int(self.next_capture_ns[camera]), camera))
-                self.next_capture_ns[camera] += self.period_ns
-        return sorted(taken)
+        taken: list[tuple[int, int]] = []
+        while True:
+            ready = np.flatnonzero(self.next_capture_ns <= now_ns)
+            if not len(ready):
+                return sorted(taken)
+            taken += zip(self.next_capture_ns[ready].tolist(), ready.tolist(), strict=True)
+            self.next_capture_ns[ready] += self.period_ns
 
-    def packet(self, camera: int, at_ns: int, bodies: Bodies) -> CameraPacket:
-        """One image's detections."""
-        boxes, feet, scores, wrists = self._seen(camera, bodies)
-        false = self._false_boxes(camera, len(boxes))
-        boxes, feet = np.vstack([boxes, false]), np.vstack([feet, _bottom(false)])
-        scores = np.concatenate([scores, self.rng.uniform(0.25, 0.5, len(false))])
-        wrists = np.concatenate([wrists, np.full((len(false), 2, 2), np.nan)])
-        order = self.rng.permutation(len(boxes))
-        late_ms = self.faults.latency_ms * float(self.rng.lognormal(0.0, 0.3))
-        if self.rng.random() < 0.01:
-            late_ms += float(self.rng.uniform(50.0, 150.0))  # the worker was busy
-        self.sequence[camera] += 1
-        return CameraPacket(
-            camera=self.config.cameras[camera].id,
-            sent_at_ns=at_ns + int(late_ms * 1e6),
-            captured_at_ns=at_ns,
-            sequence=int(self.sequence[camera]),
-            boxes_px=boxes[order].astype(np.float32),
-            feet_px=feet[order].astype(np.float32),
-            scores=scores[order].astype(np.float32),
-            wrists_px=wrists[order].astype(np.float32),
-        )
+    def packets(self, due: Sequence[tuple[int, int]], bodies: Bodies) -> list[CameraPacket]:
+        """The detections of images: row i of ``bodies`` is for ``due[i]``."""
+        at_ns = np.array([at for at, _ in due], dtype=np.int64)
+        camera = np.array([c for _, c in due], dtype=np.int64)
+        slot = self._slots_of(bodies.key)
+        packets: list[CameraPacket] = []
+        for rows in _rounds(camera):
+            some = bodies if len(rows) == len(camera) else bodies.at(rows)
+            packets += self._packets(at_ns[rows], camera[rows], some, slot)
+        return packets
 
-    def _seen(self, camera: int, bodies: Bodies) -> tuple[Floats, Floats, Floats, Floats]:
-        """True detections: boxes (k, 4), feet (k, 2), scores (k,), wrists (k, 2, 2)."""
-        lens = self.lenses[camera]
-        if not bodies.key:
-            return np.empty((0, 4)), np.empty((0, 2)), np.empty(0), np.empty((0, 2, 2))
-        open_ = visible_levels(bodies, lens, self.lower, self.upper)
-        outline = _outline(bodies, lens)
-        whole, ok = _boxes_around(*outline, np.ones_like(open_))
-        shown, _ = _boxes_around(*outline, open_)
-        inside = _clipped(shown, lens)
-        enough = _area(inside) > SHARE_VISIBLE_MIN * _area(whole)
-        enough &= (open_.mean(axis=1) >= VISIBLE_MIN) & ok
+    def _slots_of(self, key: tuple[str, ...]) -> Ints:
+        """Rows of each person's memory; who is new starts with none."""
+        slot, new = self.slots.of(key)
+        grown = self.slots.size - self.missing.shape[1]
+        if grown:
+            self.missing = np.pad(self.missing, ((0, 0), (0, grown)))
+            self.bias = np.pad(self.bias, ((0, 0), (0, grown), (0, 0)))
+        if len(new):
+            self.missing[:, new] = False
+            self.bias[:, new] = 0.0
+            self.appearance.forget(new, self.slots.size)
+        return slot
+
+    def _packets(self, at_ns: Ints, camera: Ints, bodies: Bodies, slot: Ints) -> list[CameraPacket]:
+        """Images of different cameras."""
+        image, body = in_view(bodies, self.lenses, camera)
+        seen = _nothing()
+        if len(image):
+            seen = self._seen(self._pairs(image, body, camera, slot), bodies)
+        seen, sent_ns = self._of_images(seen, at_ns, camera)
+        looks = None
+        if self.faults.appearance:
+            looks = self.appearance.drawn(seen.slot, seen.image, camera, at_ns)
+        return self._packed(seen, looks, at_ns, sent_ns, camera)
+
+    def _pairs(self, image: Ints, body: Ints, camera: Ints, slot: Ints) -> Pairs:
+        """Each camera draws for its own pairs, in its own order."""
+        count = np.bincount(image, minlength=len(camera)).tolist()
+        drawn = [(self.rngs[c], k) for c, k in zip(camera.tolist(), count, strict=True) if k]
+        even = np.concatenate([rng.random((k, 6)) for rng, k in drawn])
+        normal = np.concatenate([rng.standard_normal((k, 15)) for rng, k in drawn])
+        return Pairs(image, body, camera[image], slot[body], even, normal)
+
+    def _seen(self, pairs: Pairs, bodies: Bodies) -> Seen:
+        """True detections."""
+        view = View.of(bodies, pairs.image, pairs.body, self.lenses, pairs.camera)
+        open_, wrists_open = view.unhidden(bodies, pairs.image, self.lower, self.upper)
+        whole, some = boxes_around(view.low, view.high, view.ahead)
+        shown, _ = boxes_around(view.low, view.high, view.ahead & open_)
+        inside = self._clipped(shown, pairs.camera)
+        share = open_.mean(axis=1)
+        enough = area(inside) > SHARE_VISIBLE_MIN * area(whole)
+        enough &= (share >= VISIBLE_MIN) & some
         enough &= (inside[:, 3] - inside[:, 1]) > BOX_MIN_PX
-        found = enough & ~self._missed(camera, bodies.key)
-        found = self._merged(inside, found, bodies, lens)
-        keep = np.flatnonzero(found)
-        boxes = _clipped(self._jittered(camera, inside[keep], keep, bodies), lens)
-        feet = self._feet(bodies, keep, boxes, whole, open_, lens)
-        scores = np.clip(
-            0.35 + 0.5 * open_[keep].mean(axis=1) + self.rng.normal(0, 0.08, len(keep)), 0.2, 0.99
+        rows = np.flatnonzero(enough & ~self._missed(pairs))
+        rows = rows[self._unmerged(inside[rows], pairs.of(rows), view.gap_m[rows])]
+        pairs, tall = pairs.of(rows), whole[rows, 3] - whole[rows, 1]
+        boxes = self._clipped(self._jittered(inside[rows], pairs), pairs.camera)
+        scores = 0.35 + 0.5 * share[rows] + 0.08 * pairs.normal[:, 0]
+        return Seen(
+            image=pairs.image,
+            slot=pairs.slot,
+            boxes=boxes,
+            feet=self._feet(view.foot_px[rows], boxes, tall, open_[rows, 0], pairs),
+            scores=np.clip(scores, 0.2, 0.99),
+            wrists=self._wrists(view.wrists_px[rows], wrists_open[rows], pairs),
         )
-        return boxes, feet, scores, self._wrists(bodies, keep, lens)
 
-    def _missed(self, camera: int, key: tuple[str, ...]) -> Bools:
+    def _missed(self, pairs: Pairs) -> Bools:
         """A two-state chain per person and camera: misses come in short runs."""
-        faults = self.faults
+        faults, draw = self.faults, pairs.even[:, 0]
         recover = 1.0 / faults.miss_run_images
         lose = recover * faults.misses / max(1e-9, 1.0 - faults.misses)
-        draw = self.rng.random(len(key))
-        missed = np.zeros(len(key), dtype=np.bool_)
-        for i, name in enumerate(key):
-            was = self.missing.get((camera, name), False)
-            missed[i] = draw[i] >= recover if was else draw[i] < lose
-            self.missing[camera, name] = bool(missed[i])
+        was = self.missing[pairs.camera, pairs.slot]
+        missed = np.where(was, draw >= recover, draw < lose)
+        self.missing[pairs.camera, pairs.slot] = missed
         return missed
 
-    def _merged(self, boxes: Floats, found: Bools, bodies: Bodies, lens: Lens) -> Bools:
-        """Of two boxes that overlap heavily the farther one is often suppressed."""
-        gap = np.linalg.norm(bodies.position_store_m - lens.position_store_m[:2], axis=1)
-        kept = found.copy()
-        near_first = np.argsort(gap, kind="stable")
-        for rank, i in enumerate(near_first):
-            for j in near_first[rank + 1 :]:
-                if kept[i] and kept[j] and _overlap(boxes[i], boxes[j]) > MERGE_OVERLAP:
-                    kept[j] = self.rng.random() >= MERGE_PROBABILITY
+    def _unmerged(self, boxes: Floats, pairs: Pairs, gap_m: Floats) -> Bools:
+        """Of two boxes that overlap heavily the farther one is often suppressed.
+
+        One draw a box: behind k others that are kept it survives all k of them.
+        """
+        kept = np.ones(len(boxes), dtype=np.bool_)
+        survives = np.ones(len(boxes))
+        near, far = overlaps(boxes, pairs.image, gap_m, MERGE_OVERLAP)
+        for i, j in zip(near.tolist(), far.tolist(), strict=True):
+            if kept[i] and kept[j]:
+                survives[j] *= 1.0 - MERGE_PROBABILITY
+                kept[j] = pairs.even[j, 1] < survives[j]
         return kept
 
-    def _jittered(self, camera: int, boxes: Floats, keep: Ints, bodies: Bodies) -> Floats:
+    def _jittered(self, boxes: Floats, pairs: Pairs) -> Floats:
+        """Noise of each image, and a slow error of the edges, an AR(1) process."""
         height = (boxes[:, 3] - boxes[:, 1])[:, None]
-        bias = [self._bias(camera, bodies.key[i]) for i in keep]
-        slow = np.array(bias).reshape(-1, 4) * height
+        step = self.faults.bias * BIAS_STEP * pairs.normal[:, 1:5]
+        slow = BIAS_KEPT * self.bias[pairs.camera, pairs.slot] + step
+        self.bias[pairs.camera, pairs.slot] = slow
         sigma = self.faults.jitter_px + self.faults.jitter * height
-        return np.asarray(boxes + slow + sigma * self.rng.standard_normal(boxes.shape))
-
-    def _bias(self, camera: int, name: str) -> Floats:
-        """A slow error of the box's edges, an AR(1) process over a second or so."""
-        last = self.bias.get((camera, name), np.zeros(4))
-        step = self.faults.bias * np.sqrt(1 - 0.95**2) * self.rng.standard_normal(4)
-        self.bias[camera, name] = 0.95 * last + step
-        return self.bias[camera, name]
+        return np.asarray(boxes + slow * height + sigma * pairs.normal[:, 5:9])
 
     def _feet(
-        self,
-        bodies: Bodies,
-        keep: Ints,
-        boxes: Floats,
-        whole: Floats,
-        open_: Bools,
-        lens: Lens,
+        self, foot_px: Floats, boxes: Floats, tall_px: Floats, open_: Bools, pairs: Pairs
     ) -> Floats:
         """The foot point: where the body meets the floor when that shows, else the box's bottom."""
-        ground = np.hstack([bodies.position_store_m[keep], np.zeros((len(keep), 1))])
-        px, _ = project(ground, lens)
-        height = (whole[keep, 3] - whole[keep, 1])[:, None]
-        sigma = self.faults.jitter_px + self.faults.jitter * height
-        px = px + sigma * self.rng.standard_normal(px.shape)
-        shown = open_[keep, 0] & in_image(px, lens)
-        return np.where(shown[:, None], px, _bottom(boxes))
+        sigma = self.faults.jitter_px + self.faults.jitter * tall_px[:, None]
+        feet = foot_px + sigma * pairs.normal[:, 9:11]
+        inside = (feet >= 0) & (feet < self.lenses.size_px[pairs.camera])
+        shown = open_ & inside[:, 0] & inside[:, 1]
+        return np.where(shown[:, None], feet, _bottom(boxes))
 
-    def _wrists(self, bodies: Bodies, keep: Ints, lens: Lens) -> Floats:
-        wrists = bodies.wrists_store_m[keep]
-        px, ahead = project(wrists, lens)
-        flat = wrists.reshape(-1, 3)
-        eye = np.broadcast_to(lens.position_store_m, flat.shape)
-        hidden = segments_hit_boxes(flat, eye, self.lower, self.upper).any(axis=1)
-        hidden |= _behind_people(flat, bodies, lens).any(axis=1)  # one's own body too
-        seen = ahead & in_image(px, lens) & ~hidden.reshape(px.shape[:2])
-        seen &= self.rng.random(seen.shape) < WRIST_SEEN
-        outlier = self.rng.random(seen.shape) < WRIST_OUTLIER
-        sigma = np.where(outlier, 45.0, WRIST_NOISE_PX)[..., None]
-        px = px + sigma * self.rng.standard_normal(px.shape)
-        return np.where(seen[..., None], px, np.nan)
+    def _wrists(self, px: Floats, open_: Bools, pairs: Pairs) -> Floats:
+        inside = ((px >= 0) & (px < self.lenses.size_px[pairs.camera][:, None])).all(axis=2)
+        seen = open_ & inside & (pairs.even[:, 2:4] < WRIST_SEEN)
+        outlier = pairs.even[:, 4:6] < WRIST_OUTLIER
+        sigma = np.where(outlier, WRIST_OUTLIER_PX, WRIST_NOISE_PX)[:, :, None]
+        px = px + sigma * pairs.normal[:, 11:15].reshape(-1, 2, 2)
+        return np.where(seen[:, :, None], px, np.nan)
 
-    def _false_boxes(self, camera: int, true_boxes: int) -> Floats:
-        """Boxes of nobody: of a person's size, anywhere in the image."""
-        count = int(self.rng.poisson(self.faults.false_boxes * max(true_boxes, 1)))
-        lens = self.lenses[camera]
-        centre = self.rng.uniform(0.05, 0.95, (count, 2)) * lens.size_px
-        height = self.rng.uniform(60.0, 200.0, count)
-        half = np.column_stack([height * self.rng.uniform(0.15, 0.3, count), height / 2])
-        return _clipped(np.hstack([centre - half, centre + half]), lens)
+    def _of_images(self, seen: Seen, at_ns: Ints, camera: Ints) -> tuple[Seen, list[int]]:
+        """Adds boxes of nobody, mixes each image's rows, and says when its packet is sent."""
+        false: list[Floats] = []
+        where: list[int] = []
+        sent_ns: list[int] = []
+        order = np.empty(len(seen.image))
+        ends = np.cumsum(np.bincount(seen.image, minlength=len(camera))).tolist()
+        start = 0
+        for i, (c, end) in enumerate(zip(camera.tolist(), ends, strict=True)):
+            rng = self.rngs[c]
+            order[start:end] = rng.random(end - start)
+            count = int(rng.poisson(self.faults.false_boxes * max(end - start, 1)))
+            false += [rng.random(6) for _ in range(count)]
+            where += [i] * count
+            sent_ns.append(int(at_ns[i]) + self._late_ns(rng))
+            start = end
+        if where:
+            image = np.array(where)
+            seen = _joined(seen, self._false(np.array(false), image, camera[image]))
+            order = np.concatenate([order, [row[5] for row in false]])
+        mixed = np.lexsort((order, seen.image))
+        return Seen(*(getattr(seen, name)[mixed] for name in SEEN_FIELDS)), sent_ns
+
+    def _false(self, even: Floats, image: Ints, camera: Ints) -> Seen:
+        """Boxes of a person's size, anywhere in the image."""
+        centre = (0.05 + 0.9 * even[:, :2]) * self.lenses.size_px[camera]
+        height = 60.0 + 140.0 * even[:, 2]
+        half = np.column_stack([height * (0.15 + 0.15 * even[:, 3]), height / 2])
+        boxes = self._clipped(np.hstack([centre - half, centre + half]), camera)
+        n = len(image)
+        scores, wrists = 0.25 + 0.25 * even[:, 4], np.full((n, 2, 2), np.nan)
+        return Seen(image, np.full(n, -1), boxes, _bottom(boxes), scores, wrists)
+
+    def _late_ns(self, rng: np.random.Generator) -> int:
+        late_ms = self.faults.latency_ms * math.exp(0.3 * rng.standard_normal())
+        even = rng.random()
+        if even < BUSY_PROBABILITY:
+            low, high = BUSY_MS
+            late_ms += low + (high - low) * even / BUSY_PROBABILITY
+        return int(late_ms * 1e6)
+
+    def _packed(
+        self, seen: Seen, looks: Floats | None, at_ns: Ints, sent_ns: list[int], camera: Ints
+    ) -> list[CameraPacket]:
+        """One packet an image."""
+        ends = np.cumsum(np.bincount(seen.image, minlength=len(camera))).tolist()
+        rows = [slice(a, b) for a, b in zip([0, *ends[:-1]], ends, strict=True)]
+        boxes, feet = seen.boxes.astype(np.float32), seen.feet.astype(np.float32)
+        scores, wrists = seen.scores.astype(np.float32), seen.wrists.astype(np.float32)
+        vectors = None if looks is None else looks.astype(np.float32)
+        self.sequence[camera] += 1
+        sequence = self.sequence[camera].tolist()
+        return [
+            CameraPacket(
+                camera=self.config.cameras[c].id,
+                sent_at_ns=sent_ns[i],
+                captured_at_ns=at,
+                sequence=sequence[i],
+                boxes_px=boxes[rows[i]],
+                feet_px=feet[rows[i]],
+                scores=scores[rows[i]],
+                wrists_px=wrists[rows[i]],
+                embeddings=None if vectors is None else vectors[rows[i]],
+            )
+            for i, (c, at) in enumerate(zip(camera.tolist(), at_ns.tolist(), strict=True))
+        ]
+
+    def _clipped(self, boxes: Floats, camera: Ints) -> Floats:
+        size = self.lenses.size_px[camera]
+        return np.minimum(np.maximum(boxes, 0.0), np.hstack([size, size]))
 
 
-def visible_levels(bodies: Bodies, lens: Lens, lower: Floats, upper: Floats) -> Bools:
-    """(n, levels) True where the body's axis at that height is seen by the camera."""
-    n, m = len(bodies.key), len(LEVELS)
-    points = _axis_points(bodies).reshape(n * m, 3)
-    eye = np.broadcast_to(lens.position_store_m, points.shape)
-    # The camera sees the near side of a body: a fixture must reach its axis to hide it.
-    hidden = segments_hit_boxes(points, eye, lower, upper).any(axis=1)
-    behind = _behind_people(points, bodies, lens)
-    behind[np.arange(n * m), np.repeat(np.arange(n), m)] = False  # nobody hides behind oneself
-    return ~(hidden | behind.any(axis=1)).reshape(n, m)
+SEEN_FIELDS = tuple(f.name for f in fields(Seen))
 
 
-def body_boxes(bodies: Bodies, lens: Lens, levels: Bools) -> tuple[Floats, Bools]:
-    """Image boxes (n, 4) of the parts at the given levels, and True where any part is ahead."""
-    return _boxes_around(*_outline(bodies, lens), levels)
+def _joined(a: Seen, b: Seen) -> Seen:
+    return Seen(*(np.concatenate([getattr(a, n), getattr(b, n)]) for n in SEEN_FIELDS))
 
 
-def _outline(bodies: Bodies, lens: Lens) -> tuple[Floats, Bools]:
-    """(n, levels, ring, 2) pixels around the bodies, and (n, levels) True where all are ahead."""
-    angle = np.linspace(0, 2 * np.pi, RING, endpoint=False)
-    ring = np.column_stack([np.cos(angle), np.sin(angle), np.zeros(RING)])
-    # Head and feet are narrower than the trunk.
-    width = np.interp(LEVELS, [0.0, 0.3, 0.8, 1.0], [0.6, 0.9, 1.0, 0.45])
-    spread = bodies.radius_m[:, None, None, None] * width[:, None, None] * ring
-    px, ahead = project(_axis_points(bodies)[:, :, None] + spread, lens)
-    return px, np.asarray(ahead.all(axis=2))
+def _nothing() -> Seen:
+    none = np.empty(0, dtype=np.int64)
+    return Seen(none, none, np.empty((0, 4)), np.empty((0, 2)), np.empty(0), np.empty((0, 2, 2)))
 
 
-def _boxes_around(px: Floats, ahead: Bools, levels: Bools) -> tuple[Floats, Bools]:
-    shown = levels & ahead
-    some = np.asarray(shown.any(axis=1))
-    shown = shown | ~some[:, None]
-    inner, outer = px.min(axis=2), px.max(axis=2)  # (n, levels, 2)
-    low = np.where(shown[:, :, None], inner, np.inf).min(axis=1)
-    high = np.where(shown[:, :, None], outer, -np.inf).max(axis=1)
-    return np.hstack([low, high]), some
-
-
-def _axis_points(bodies: Bodies) -> Floats:
-    """(n, levels, 3) points on the axes, feet to crown."""
-    n, m = len(bodies.key), len(LEVELS)
-    points = np.empty((n, m, 3))
-    points[:, :, :2] = bodies.position_store_m[:, None]
-    points[:, :, 2] = bodies.height_m[:, None] * LEVELS
-    return points
-
-
-def _behind_people(points: Floats, bodies: Bodies, lens: Lens) -> Bools:
-    """(k, n) True where the line from a point to the camera passes through a body."""
-    ray = lens.position_store_m - points
-    to = bodies.position_store_m[None] - points[:, None, :2]  # (k, n, 2)
-    length2 = np.maximum((ray[:, :2] ** 2).sum(axis=1), 1e-9)
-    t = np.einsum("kni,ki->kn", to, ray[:, :2]) / length2[:, None]
-    closest = np.linalg.norm(to - t[:, :, None] * ray[:, None, :2], axis=2)
-    height = points[:, None, 2] + t * ray[:, None, 2]
-    blocked = (t > 0) & (t < 1) & (closest < 0.8 * bodies.radius_m) & (height < bodies.height_m)
-    return np.asarray(blocked)
+def _rounds(camera: Ints) -> list[Ints]:
+    """Rows cut so that no camera has two images in one round; its images keep their order."""
+    turn: dict[int, int] = {}
+    which = []
+    for c in camera.tolist():
+        which.append(turn.get(c, 0))
+        turn[c] = which[-1] + 1
+    rounds = np.array(which, dtype=np.int64)
+    return [np.flatnonzero(rounds == r) for r in range(max(turn.values(), default=0))]
 
 
 def _bottom(boxes: Floats) -> Floats:
     return np.column_stack([(boxes[:, 0] + boxes[:, 2]) / 2, boxes[:, 3]])
-
-
-def _clipped(boxes: Floats, lens: Lens) -> Floats:
-    size = np.tile(lens.size_px, 2)
-    return np.clip(boxes, 0.0, size)
-
-
-def _area(boxes: Floats) -> Floats:
-    size = np.clip(boxes[:, 2:] - boxes[:, :2], 0.0, None)
-    return np.asarray(size[:, 0] * size[:, 1])
-
-
-def _overlap(a: Floats, b: Floats) -> float:
-    """Intersection over the smaller box: a box inside a larger one counts as merged."""
-    low, high = np.maximum(a[:2], b[:2]), np.minimum(a[2:], b[2:])
-    common = float(np.prod(np.clip(high - low, 0.0, None)))
-    smaller = min(float(np.prod(a[2:] - a[:2])), float(np.prod(b[2:] - b[:2])))
-    return common / max(smaller, 1e-9)

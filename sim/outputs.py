@@ -32,6 +32,11 @@ class ShelfBatch:
     def at_ns(self) -> int:
         return self.sent_at_ns
 
+    @property
+    def source(self) -> str:
+        """Who sends it: the order of what is sent in one instant."""
+        return self.device
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class CameraPacket:
@@ -55,6 +60,10 @@ class CameraPacket:
     def at_ns(self) -> int:
         return self.sent_at_ns
 
+    @property
+    def source(self) -> str:
+        return self.camera
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scan:
@@ -69,6 +78,10 @@ class Scan:
     attempt: int = 1
     kind: str = "shopper"  # or "staff"
 
+    @property
+    def source(self) -> str:
+        return self.reader
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Passage:
@@ -78,6 +91,10 @@ class Passage:
     gate: GateId
     inward: bool
     shopper: str
+
+    @property
+    def source(self) -> str:
+        return self.gate
 
 
 Output: TypeAlias = ShelfBatch | CameraPacket | Scan | Passage

@@ -1,4 +1,4 @@
-"""The simulated lens: store points to pixels with OpenCV's Brown-Conrady distortion.
+"""The simulated lenses: store points to pixels with OpenCV's Brown-Conrady distortion.
 
 Written apart from ``edge.vision.camera_model`` on purpose: the world must not inherit the
 errors of the code that it tests.
@@ -6,11 +6,12 @@ errors of the code that it tests.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from messages.arrays import Bools, Floats
+from messages.arrays import Bools, Floats, Ints
 from messages.store_config import Camera
 
 # Beyond this tangent of the ray angle the distortion polynomial may fold back into the image.
@@ -42,25 +43,52 @@ class Lens:
         )
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Lenses:
+    """All cameras of a store, first axis c."""
+
+    turned: Floats  # (c, 3, 3) rotation from store to camera, transposed: rows of points times it
+    moved_m: Floats  # (c, 3)
+    focal_px: Floats  # (c, 2)
+    centre_px: Floats  # (c, 2)
+    distortion: Floats  # (c, 5)
+    position_store_m: Floats  # (c, 3)
+    size_px: Floats  # (c, 2)
+
+    @staticmethod
+    def of(lenses: Sequence[Lens]) -> Lenses:
+        K = np.array([lens.camera_matrix for lens in lenses]).reshape(-1, 3, 3)
+        pose = np.array([lens.camera_from_store for lens in lenses]).reshape(-1, 4, 4)
+        return Lenses(
+            turned=np.ascontiguousarray(pose[:, :3, :3].transpose(0, 2, 1)),
+            moved_m=pose[:, :3, 3].copy(),
+            focal_px=K[:, [0, 1], [0, 1]],
+            centre_px=K[:, :2, 2],
+            distortion=np.array([lens.distortion for lens in lenses]).reshape(-1, 5),
+            position_store_m=np.array([x.position_store_m for x in lenses]).reshape(-1, 3),
+            size_px=np.array([lens.size_px for lens in lenses]).reshape(-1, 2),
+        )
+
+    def project(self, points_store_m: Floats, camera: Ints) -> tuple[Floats, Bools]:
+        """Pixels (p, k, 2) of points (p, k, 3), row i seen by ``camera[i]``; see ``project``."""
+        p_camera = points_store_m @ self.turned[camera] + self.moved_m[camera][:, None]
+        k = self.distortion[camera].T[:, :, None]  # (5, p, 1)
+        bent, ahead = _bent(p_camera, k)
+        return bent * self.focal_px[camera][:, None] + self.centre_px[camera][:, None], ahead
+
+    def in_image(self, points_px: Floats, camera: Ints) -> Bools:
+        """(p, k) True where pixels (p, k, 2) lie inside the image."""
+        size = self.size_px[camera][:, None]
+        return np.asarray(((points_px >= 0) & (points_px < size)).all(axis=-1))
+
+
 def project(points_store_m: Floats, lens: Lens) -> tuple[Floats, Bools]:
     """Pixels (..., 2) of store points (..., 3), and True where the lens can form an image.
 
     Pixels may lie outside the image. Source: OpenCV calib3d, pinhole model with k1 k2 p1 p2 k3.
     """
     p_camera = points_store_m @ lens.camera_from_store[:3, :3].T + lens.camera_from_store[:3, 3]
-    depth = np.maximum(p_camera[..., 2], DEPTH_MIN_M)
-    x, y = p_camera[..., 0] / depth, p_camera[..., 1] / depth
-    r2 = x * x + y * y
-    ahead = (p_camera[..., 2] > DEPTH_MIN_M) & (r2 < TANGENT_MAX**2)
-    k1, k2, p1, p2, k3 = lens.distortion
-    radial = 1 + r2 * (k1 + r2 * (k2 + r2 * k3))
-    bent = np.stack(
-        [
-            x * radial + 2 * p1 * x * y + p2 * (r2 + 2 * x * x),
-            y * radial + p1 * (r2 + 2 * y * y) + 2 * p2 * x * y,
-        ],
-        axis=-1,
-    )
+    bent, ahead = _bent(p_camera, lens.distortion)
     K = lens.camera_matrix
     return bent * (K[0, 0], K[1, 1]) + (K[0, 2], K[1, 2]), ahead
 
@@ -68,3 +96,17 @@ def project(points_store_m: Floats, lens: Lens) -> tuple[Floats, Bools]:
 def in_image(points_px: Floats, lens: Lens) -> Bools:
     """True where a pixel lies inside the image."""
     return np.asarray(((points_px >= 0) & (points_px < lens.size_px)).all(axis=-1))
+
+
+def _bent(p_camera: Floats, coefficients: Floats) -> tuple[Floats, Bools]:
+    """Points on the plane one metre ahead after distortion, and True where that can be."""
+    depth = np.maximum(p_camera[..., 2], DEPTH_MIN_M)
+    x, y = p_camera[..., 0] / depth, p_camera[..., 1] / depth
+    r2 = x * x + y * y
+    ahead = (p_camera[..., 2] > DEPTH_MIN_M) & (r2 < TANGENT_MAX**2)
+    k1, k2, p1, p2, k3 = coefficients
+    radial = 1 + r2 * (k1 + r2 * (k2 + r2 * k3))
+    bent = np.empty((*x.shape, 2))
+    bent[..., 0] = x * radial + 2 * p1 * x * y + p2 * (r2 + 2 * x * x)
+    bent[..., 1] = y * radial + p1 * (r2 + 2 * y * y) + 2 * p2 * x * y
+    return bent, ahead

@@ -14,12 +14,12 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from messages.arrays import Floats
 from messages.ids import GateId
 from messages.store_config import StoreConfig
 from sim import adversary, gestures, scripted
 from sim.actors import Scene
-from sim.cameras import Bodies, Cameras, Faults
+from sim.bodies import Exposed, bodies_at, joined
+from sim.cameras import Cameras, Faults
 from sim.crowd import Crowd
 from sim.faults import FaultPlan
 from sim.geometry import fixture_of_shelf
@@ -29,7 +29,7 @@ from sim.paths import Paths
 from sim.script import Fault, Scenario
 from sim.scripted import Coming
 from sim.shelf_physics import Quirks, ShelfPhysics
-from sim.shoppers import INDOORS, Habits, Person, new_party
+from sim.shoppers import Habits, new_party
 from sim.stock import Stock
 from sim.truth import Truth
 
@@ -38,7 +38,6 @@ __all__ = ["CameraPacket", "Options", "Passage", "Scan", "ShelfBatch", "World", 
 NS = 1_000_000_000
 TICK_NS = 50_000_000
 ARRIVAL_SHAPE = 4.0  # gamma: arrivals are spread a little more evenly than by chance alone
-HAND_REST_M = (0.12, 0.24, 0.95)  # ahead, aside, up from the feet
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,7 +112,8 @@ class World:
     paths_walked: Paths = field(default_factory=Paths)
     next_arrival_ns: int = 0
     next_bump_ns: int = 0
-    pending: list[tuple[int, int, Output]] = field(default_factory=list)
+    exposed: list[Exposed] = field(default_factory=list)
+    pending: list[tuple[int, str, int, Output]] = field(default_factory=list)
     counter: int = 0
 
     @staticmethod
@@ -163,9 +163,10 @@ class World:
         """What devices sent up to the last tick at or before ``until_ns``, in order of sending."""
         while self.now_ns + TICK_NS <= until_ns:
             self._tick()
+        self._develop()
         sent: list[Output] = []
         while self.pending and self.pending[0][0] <= self.now_ns:
-            sent.append(heapq.heappop(self.pending)[2])
+            sent.append(heapq.heappop(self.pending)[3])
         return sent
 
     def set_credential(self, shopper: str, credential: str) -> None:
@@ -214,7 +215,7 @@ class World:
     # --- one tick -----------------------------------------------------------------------------
 
     def _tick(self) -> None:
-        before_ns, self.now_ns = self.now_ns, self.now_ns + TICK_NS
+        self.now_ns += TICK_NS
         self._arrivals()
         self._bumps()
         self.faults.before(self.now_ns, self.physics, self.stock.shelves)
@@ -224,14 +225,23 @@ class World:
         self.paths_walked.sample(self.now_ns, self.crowd.people)
         for batch in self.physics.due(self.now_ns):
             self._send(batch)
-        for at_ns, camera in self.cameras.due(self.now_ns):
-            packet = self.cameras.packet(camera, at_ns, self._bodies(at_ns, before_ns))
-            self._send(packet)
+        due = self.cameras.due(self.now_ns)
+        if due:
+            at_ns = np.array([at for at, _ in due], dtype=np.int64)
+            bodies = bodies_at(self.crowd.people, at_ns, self.now_ns, TICK_NS)
+            self.exposed.append((due, bodies))
+
+    def _develop(self) -> None:
+        """The packets of the images taken since; together, for that is cheaper."""
+        for due, bodies in joined(self.exposed):
+            for packet in self.cameras.packets(due, bodies):
+                self._send(packet)
+        self.exposed.clear()
 
     def _send(self, output: Output) -> None:
         for left in self.faults.passed([output]):
             self.counter += 1
-            heapq.heappush(self.pending, (left.at_ns, self.counter, left))
+            heapq.heappush(self.pending, (left.at_ns, left.source, self.counter, left))
 
     def _arrivals(self) -> None:
         while self.open and self.coming and self.coming[-1].at_ns <= self.now_ns:
@@ -270,35 +280,6 @@ class World:
 
     def _bump_after(self, at_ns: int) -> int:
         return at_ns + int(self.rng.exponential(max(self.options.bump_every_s, 1e-9)) * NS)
-
-    def _bodies(self, at_ns: int, before_ns: int) -> Bodies:
-        """Everybody at an instant of the last tick."""
-        people = [p for p in self.crowd.people if p.carrier is None]
-        part = (at_ns - before_ns) / TICK_NS
-        position = [p.before + part * (p.position - p.before) for p in people]
-        return Bodies(
-            key=tuple(f"{p.shopper}/{p.index}" for p in people),
-            position_store_m=np.array(position).reshape(-1, 2),
-            height_m=np.array([p.height_m for p in people]),
-            radius_m=np.array([p.radius_m for p in people]),
-            wrists_store_m=np.array([_wrists(p, at_ns) for p in people]).reshape(-1, 2, 3),
-        )
-
-
-def _wrists(person: Person, at_ns: int) -> Floats:
-    """(2, 3) left and right wrist: beside the body, the right one out when it reaches."""
-    ahead, aside, up = HAND_REST_M
-    forward = person.heading
-    right = np.array([forward[1], -forward[0]])
-    rest = np.empty((2, 3))
-    rest[:, 2] = up
-    rest[0, :2] = person.position + ahead * forward - aside * right
-    rest[1, :2] = person.position + ahead * forward + aside * right
-    gesture = person.gesture
-    if gesture is not None and person.phase in INDOORS:
-        out = gesture.reach(at_ns)
-        rest[1] += out * (gesture.target_store_m - rest[1])
-    return rest
 
 
 def _of_script(script: Scenario, options: Options | None) -> Options:

@@ -6,10 +6,13 @@ import cv2
 import numpy as np
 import pytest
 
-from sim.cameras import Bodies, Cameras, Faults, body_boxes, visible_levels
+from sim.bodies import Bodies
+from sim.cameras import Cameras, Faults
 from sim.first_store import first_store
 from sim.geometry import fixture_boxes
-from sim.projection import Lens, project
+from sim.outlines import View, boxes_around
+from sim.outputs import CameraPacket
+from sim.projection import Lens, Lenses, project
 
 STORE = first_store()
 
@@ -21,7 +24,20 @@ def _bodies(*points: tuple[float, float]) -> Bodies:
     wrists[:, :, :2] = position[:, None]
     wrists[:, :, 2] = 1.0
     key = tuple(f"p{i}" for i in range(n))
-    return Bodies(key, position, np.full(n, 1.7), np.full(n, 0.23), wrists)
+    return Bodies(key, position[None], np.full(n, 1.7), np.full(n, 0.23), wrists[None])
+
+
+def _packet(cameras: Cameras, camera: int, at_ns: int, bodies: Bodies) -> CameraPacket:
+    return cameras.packets([(at_ns, camera)], bodies)[0]
+
+
+def _shown(bodies: Bodies, camera: int, fixtures=STORE.fixtures) -> np.ndarray:
+    """(n, levels) of everybody before one camera."""
+    n = len(bodies.key)
+    lenses = Lenses.of([Lens.of(c) for c in STORE.cameras])
+    image = np.zeros(n, int)
+    view = View.of(bodies, image, np.arange(n), lenses, np.full(n, camera))
+    return view.unhidden(bodies, image, *fixture_boxes(fixtures))[0]
 
 
 def test_lens_projects_as_opencv_does() -> None:
@@ -48,7 +64,7 @@ def test_misses_and_false_boxes_are_as_many_as_measured_detectors_have() -> None
     """10 % misses, 2 % false boxes, boxes that jitter by pixels (trackers' scene)."""
     cameras = Cameras.of(STORE, Faults(), np.random.default_rng(2))
     bodies = _bodies((4.3, 3.4), (4.3, 1.2))
-    images = [cameras.packet(0, i, bodies) for i in range(1500)]
+    images = [_packet(cameras, 0, i, bodies) for i in range(1500)]
     counts = np.array([len(p.scores) for p in images])
     seen = np.concatenate([p.scores for p in images])
     misses = 1 - (seen > 0.5).sum() / (2 * len(images))
@@ -59,31 +75,31 @@ def test_misses_and_false_boxes_are_as_many_as_measured_detectors_have() -> None
 
 def test_misses_come_in_runs() -> None:
     cameras = Cameras.of(STORE, Faults(false_boxes=0.0), np.random.default_rng(3))
-    seen = np.array([len(cameras.packet(0, i, _bodies((4.3, 3.4))).scores) for i in range(2000)])
+    seen = np.array([len(_packet(cameras, 0, i, _bodies((4.3, 3.4))).scores) for i in range(2000)])
     again = (seen[1:] == 0)[seen[:-1] == 0].mean()
     assert again > 2 * (seen == 0).mean()
 
 
 def test_box_behind_a_gondola_ends_above_the_feet() -> None:
-    low, high = fixture_boxes(STORE.fixtures)
-    lens = Lens.of(STORE.cameras[0])
     bodies = _bodies((2.6, 2.75))  # behind gondola A as camera 1 sees it
-    shown = visible_levels(bodies, lens, low, high)
+    shown = _shown(bodies, 0)
     assert not shown[0, 0]
     assert shown[0, -1]
-    whole, _ = body_boxes(bodies, lens, np.ones_like(shown))
-    part, _ = body_boxes(bodies, lens, shown)
+    lenses = Lenses.of([Lens.of(c) for c in STORE.cameras])
+    one = np.zeros(1, int)
+    view = View.of(bodies, one, one, lenses, one)
+    whole, _ = boxes_around(view.low, view.high, view.ahead)
+    part, _ = boxes_around(view.low, view.high, view.ahead & shown)
     assert part[0, 3] < whole[0, 3] - 10
 
 
 def test_person_behind_another_is_hidden_in_part() -> None:
-    low, high = fixture_boxes(())
     lens = Lens.of(STORE.cameras[0])
     away = np.array([2.4, 2.5]) - lens.position_store_m[:2]
     away /= np.linalg.norm(away)
     near = lens.position_store_m[:2] + 2.0 * away
     far = lens.position_store_m[:2] + 2.6 * away
-    shown = visible_levels(_bodies(tuple(near), tuple(far)), lens, low, high)
+    shown = _shown(_bodies(tuple(near), tuple(far)), 0, fixtures=())
     assert shown[0].all()
     assert not shown[1].all()
 
@@ -93,7 +109,7 @@ def test_feet_in_view_are_right_to_a_few_pixels() -> None:
     bodies = _bodies((4.3, 1.2))
     lens = Lens.of(STORE.cameras[0])
     true, _ = project(np.array([[4.3, 1.2, 0.0]]), lens)
-    feet = np.concatenate([cameras.packet(0, i, bodies).feet_px for i in range(400)])
+    feet = np.concatenate([_packet(cameras, 0, i, bodies).feet_px for i in range(400)])
     assert np.abs(feet.mean(axis=0) - true[0]).max() < 1.5
     assert 1.5 < feet.std(axis=0).mean() < 12.0
 
@@ -101,7 +117,7 @@ def test_feet_in_view_are_right_to_a_few_pixels() -> None:
 def test_wrists_are_missed_as_often_as_a_pose_net_misses_them() -> None:
     cameras = Cameras.of(STORE, Faults(false_boxes=0.0, misses=0.0), np.random.default_rng(5))
     bodies = _bodies((4.3, 3.4))
-    wrists = np.concatenate([cameras.packet(0, i, bodies).wrists_px for i in range(400)])
+    wrists = np.concatenate([_packet(cameras, 0, i, bodies).wrists_px for i in range(400)])
     seen = ~np.isnan(wrists[:, :, 0])
     true, _ = project(bodies.wrists_store_m[0], Lens.of(STORE.cameras[0]))
     error = np.linalg.norm(wrists - true, axis=2)[seen]
@@ -112,7 +128,7 @@ def test_wrists_are_missed_as_often_as_a_pose_net_misses_them() -> None:
 
 def test_nobody_in_the_store_gives_hardly_any_box() -> None:
     cameras = Cameras.of(STORE, Faults(), np.random.default_rng(6))
-    packets = [cameras.packet(1, i, _bodies()) for i in range(500)]
+    packets = [_packet(cameras, 1, i, _bodies()) for i in range(500)]
     assert np.mean([len(p.boxes_px) for p in packets]) < 0.05
     assert packets[0].wrists_px.shape[1:] == (2, 2)
 
@@ -132,7 +148,7 @@ def test_wrist_at_a_shelf_is_seen_from_the_front_and_hidden_by_ones_own_back() -
     bodies = _bodies((2.6, 3.92))
     bodies.wrists_store_m[:] = np.array([2.6, 4.33, 1.0])
     seen = [
-        np.mean([~np.isnan(cameras.packet(c, i, bodies).wrists_px[:, 0, 0]) for i in range(200)])
+        np.mean([~np.isnan(_packet(cameras, c, i, bodies).wrists_px[:, 0, 0]) for i in range(200)])
         for c in (0, 1)
     ]
     assert seen[0] == 0.0
