@@ -388,6 +388,11 @@ def verify_token(text: str, keys: Keys) -> Claims | Refusal:
     return claims
 
 
+def token_keys(keys: tuple[CredentialKey, ...]) -> Keys:
+    """What ``verify_token`` needs of a configuration's keys."""
+    return _paseto_keys(keys)
+
+
 def _key_id(text: str) -> str:
     """The ``kid`` of the token's footer, unverified: it only chooses the key."""
     try:
