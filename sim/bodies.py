@@ -29,14 +29,6 @@ class Bodies:
     radius_m: Floats  # (n,)
     wrists_store_m: Floats  # (i, n, 2, 3)
 
-    def at(self, instants: Ints) -> Bodies:
-        """The same people at some of the instants."""
-        return replace(
-            self,
-            position_store_m=self.position_store_m[instants],
-            wrists_store_m=self.wrists_store_m[instants],
-        )
-
 
 Exposed: TypeAlias = tuple[list[tuple[int, int]], Bodies]  # (instant, camera) of each image
 

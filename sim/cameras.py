@@ -64,8 +64,15 @@ class Pairs:
     body: Ints  # (p,)
     camera: Ints  # (p,)
     slot: Ints  # (p,)
+    turn: Ints  # (p,) how many images its camera took before, of those that are developed together
     even: Floats  # (p, 6) from 0 to 1
     normal: Floats  # (p, 15)
+
+    @property
+    def turns(self) -> list[Ints]:
+        """Rows cut so that no camera has two images in one part; its images keep their order."""
+        last = int(self.turn.max(initial=0))
+        return [np.flatnonzero(self.turn == t) for t in range(last + 1)]
 
     def of(self, rows: Ints) -> Pairs:
         return Pairs(
@@ -73,6 +80,7 @@ class Pairs:
             self.body[rows],
             self.camera[rows],
             self.slot[rows],
+            self.turn[rows],
             self.even[rows],
             self.normal[rows],
         )
@@ -99,7 +107,8 @@ class Cameras:
 
     config: StoreConfig
     faults: Faults
-    rngs: list[np.random.Generator]
+    rngs: list[np.random.Generator]  # one a camera, for what befalls people
+    image_rngs: list[np.random.Generator]  # and for what befalls whole images
     lenses: Lenses
     next_capture_ns: Ints
     period_ns: int
@@ -120,6 +129,7 @@ class Cameras:
             config=config,
             faults=faults,
             rngs=rng.spawn(n),
+            image_rngs=rng.spawn(n),
             lenses=Lenses.of([Lens.of(camera) for camera in config.cameras]),
             next_capture_ns=rng.integers(0, period_ns, n),
             period_ns=period_ns,
@@ -147,11 +157,15 @@ class Cameras:
         at_ns = np.array([at for at, _ in due], dtype=np.int64)
         camera = np.array([c for _, c in due], dtype=np.int64)
         slot = self._slots_of(bodies.key)
-        packets: list[CameraPacket] = []
-        for rows in _rounds(camera):
-            some = bodies if len(rows) == len(camera) else bodies.at(rows)
-            packets += self._packets(at_ns[rows], camera[rows], some, slot)
-        return packets
+        image, body = in_view(bodies, self.lenses, camera)
+        seen = _nothing()
+        if len(image):
+            seen = self._seen(self._pairs(image, body, camera, slot), bodies)
+        seen, sent_ns = self._of_images(seen, at_ns, camera)
+        looks = None
+        if self.faults.appearance:
+            looks = self.appearance.drawn(seen.slot, seen.image, camera, at_ns)
+        return self._packed(seen, looks, at_ns, sent_ns, camera)
 
     def _slots_of(self, key: tuple[str, ...]) -> Ints:
         """Rows of each person's memory; who is new starts with none."""
@@ -166,25 +180,18 @@ class Cameras:
             self.appearance.forget(new, self.slots.size)
         return slot
 
-    def _packets(self, at_ns: Ints, camera: Ints, bodies: Bodies, slot: Ints) -> list[CameraPacket]:
-        """Images of different cameras."""
-        image, body = in_view(bodies, self.lenses, camera)
-        seen = _nothing()
-        if len(image):
-            seen = self._seen(self._pairs(image, body, camera, slot), bodies)
-        seen, sent_ns = self._of_images(seen, at_ns, camera)
-        looks = None
-        if self.faults.appearance:
-            looks = self.appearance.drawn(seen.slot, seen.image, camera, at_ns)
-        return self._packed(seen, looks, at_ns, sent_ns, camera)
-
     def _pairs(self, image: Ints, body: Ints, camera: Ints, slot: Ints) -> Pairs:
         """Each camera draws for its own pairs, in its own order."""
         count = np.bincount(image, minlength=len(camera)).tolist()
-        drawn = [(self.rngs[c], k) for c, k in zip(camera.tolist(), count, strict=True) if k]
-        even = np.concatenate([rng.random((k, 6)) for rng, k in drawn])
-        normal = np.concatenate([rng.standard_normal((k, 15)) for rng, k in drawn])
-        return Pairs(image, body, camera[image], slot[body], even, normal)
+        even = np.empty((len(image), 6))
+        normal = np.empty((len(image), 15))
+        start = 0
+        for c, k in zip(camera.tolist(), count, strict=True):
+            self.rngs[c].random(out=even[start : start + k])
+            self.rngs[c].standard_normal(out=normal[start : start + k])
+            start += k
+        turn = _turns(camera)
+        return Pairs(image, body, camera[image], slot[body], turn[image], even, normal)
 
     def _seen(self, pairs: Pairs, bodies: Bodies) -> Seen:
         """True detections."""
@@ -216,9 +223,11 @@ class Cameras:
         faults, draw = self.faults, pairs.even[:, 0]
         recover = 1.0 / faults.miss_run_images
         lose = recover * faults.misses / max(1e-9, 1.0 - faults.misses)
-        was = self.missing[pairs.camera, pairs.slot]
-        missed = np.where(was, draw >= recover, draw < lose)
-        self.missing[pairs.camera, pairs.slot] = missed
+        missed = np.empty(len(draw), dtype=np.bool_)
+        for rows in pairs.turns:
+            at = pairs.camera[rows], pairs.slot[rows]
+            missed[rows] = np.where(self.missing[at], draw[rows] >= recover, draw[rows] < lose)
+            self.missing[at] = missed[rows]
         return missed
 
     def _unmerged(self, boxes: Floats, pairs: Pairs, gap_m: Floats) -> Bools:
@@ -238,9 +247,11 @@ class Cameras:
     def _jittered(self, boxes: Floats, pairs: Pairs) -> Floats:
         """Noise of each image, and a slow error of the edges, an AR(1) process."""
         height = (boxes[:, 3] - boxes[:, 1])[:, None]
-        step = self.faults.bias * BIAS_STEP * pairs.normal[:, 1:5]
-        slow = BIAS_KEPT * self.bias[pairs.camera, pairs.slot] + step
-        self.bias[pairs.camera, pairs.slot] = slow
+        slow = self.faults.bias * BIAS_STEP * pairs.normal[:, 1:5]
+        for rows in pairs.turns:
+            at = pairs.camera[rows], pairs.slot[rows]
+            slow[rows] += BIAS_KEPT * self.bias[at]
+            self.bias[at] = slow[rows]
         sigma = self.faults.jitter_px + self.faults.jitter * height
         return np.asarray(boxes + slow * height + sigma * pairs.normal[:, 5:9])
 
@@ -271,7 +282,7 @@ class Cameras:
         ends = np.cumsum(np.bincount(seen.image, minlength=len(camera))).tolist()
         start = 0
         for i, (c, end) in enumerate(zip(camera.tolist(), ends, strict=True)):
-            rng = self.rngs[c]
+            rng = self.image_rngs[c]
             order[start:end] = rng.random(end - start)
             count = int(rng.poisson(self.faults.false_boxes * max(end - start, 1)))
             false += [rng.random(6) for _ in range(count)]
@@ -312,8 +323,8 @@ class Cameras:
         boxes, feet = seen.boxes.astype(np.float32), seen.feet.astype(np.float32)
         scores, wrists = seen.scores.astype(np.float32), seen.wrists.astype(np.float32)
         vectors = None if looks is None else looks.astype(np.float32)
-        self.sequence[camera] += 1
-        sequence = self.sequence[camera].tolist()
+        sequence = (self.sequence[camera] + _turns(camera) + 1).tolist()
+        self.sequence[camera] = sequence  # the last image of a camera counts
         return [
             CameraPacket(
                 camera=self.config.cameras[c].id,
@@ -346,15 +357,14 @@ def _nothing() -> Seen:
     return Seen(none, none, np.empty((0, 4)), np.empty((0, 2)), np.empty(0), np.empty((0, 2, 2)))
 
 
-def _rounds(camera: Ints) -> list[Ints]:
-    """Rows cut so that no camera has two images in one round; its images keep their order."""
-    turn: dict[int, int] = {}
-    which = []
+def _turns(camera: Ints) -> Ints:
+    """(i,) how many earlier images are of the same camera."""
+    count: dict[int, int] = {}
+    turn = []
     for c in camera.tolist():
-        which.append(turn.get(c, 0))
-        turn[c] = which[-1] + 1
-    rounds = np.array(which, dtype=np.int64)
-    return [np.flatnonzero(rounds == r) for r in range(max(turn.values(), default=0))]
+        turn.append(count.get(c, 0))
+        count[c] = turn[-1] + 1
+    return np.array(turn, dtype=np.int64)
 
 
 def _bottom(boxes: Floats) -> Floats:

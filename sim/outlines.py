@@ -18,6 +18,7 @@ WIDTH = np.interp(LEVELS, [0.0, 0.3, 0.8, 1.0], [0.6, 0.9, 1.0, 0.45])
 _ANGLE = np.linspace(0, 2 * np.pi, RING, endpoint=False)
 _AROUND = np.column_stack([np.cos(_ANGLE), np.sin(_ANGLE)])
 _RINGS = len(LEVELS) * RING
+_SPREAD = (_AROUND[:, None] * WIDTH[:, None]).reshape(_RINGS, 2)  # around first, then up
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,11 +45,11 @@ class View:
         points[:, _RINGS, :2] = position
         points[:, _RINGS + 1 :] = wrists
         px, ahead = lenses.project(points, camera)
-        around = px[:, :_RINGS].reshape(p, len(LEVELS), RING, 2)
+        around = px[:, :_RINGS].reshape(p, RING, 2 * len(LEVELS))
         return View(
-            low=around.min(axis=2),
-            high=around.max(axis=2),
-            ahead=np.asarray(ahead[:, :_RINGS].reshape(p, len(LEVELS), RING).all(axis=2)),
+            low=around.min(axis=1).reshape(p, len(LEVELS), 2),
+            high=around.max(axis=1).reshape(p, len(LEVELS), 2),
+            ahead=np.asarray(ahead[:, :_RINGS].reshape(p, RING, len(LEVELS)).all(axis=1)),
             foot_px=px[:, _RINGS],
             wrists_px=px[:, _RINGS + 1 :],
             wrists_ahead=ahead[:, _RINGS + 1 :],
@@ -142,11 +143,8 @@ def _same_image(image: Ints) -> tuple[Ints, Ints]:
 
 
 def _fill_rings(points: Floats, position: Floats, radius_m: Floats, axis_m: Floats) -> None:
-    p = len(position)
-    spread = radius_m[:, None, None, None] * WIDTH[:, None, None] * _AROUND
-    around = position[:, None, None] + spread
-    points[:, :, :2] = around.reshape(p, _RINGS, 2)
-    points[:, :, 2] = np.repeat(axis_m, RING, axis=1)
+    points[:, :, :2] = position[:, None] + radius_m[:, None, None] * _SPREAD
+    points[:, :, 2] = np.tile(axis_m, RING)
 
 
 def _lines(position: Floats, axis_m: Floats, wrists: Floats, eye_m: Floats) -> Lines:
