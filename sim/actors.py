@@ -96,6 +96,7 @@ class Actor:
     held_by: Actor | None = None
     holding: Actor | None = None
     acting: bool = False
+    led: bool = False  # trades places, and the other one sees to it
     waiting: bool = False  # idle, for somebody who wants something
     leaving: bool = False
     before: int | None = None  # the facing that it stands before

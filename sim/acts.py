@@ -280,7 +280,7 @@ def swap(actor: Actor, do: Do) -> Ticks:
         return False
     if actor.mutual(other) and other.name < actor.name:
         return (yield from _led(actor, other))
-    if not actor.mutual(other) and not actor.hold(other):
+    if not (yield from _partner_ready(actor, other)):
         return False
     walkers = (actor.person, other.person)
     goals = (other.person.position.copy(), actor.person.position.copy())
@@ -457,10 +457,22 @@ def _again_beside(actor: Actor, other: Actor) -> Ticks:
 
 def _led(actor: Actor, other: Actor) -> Ticks:
     """The other one leads the trade of places; this one is walked by it."""
-    at, ends_ns = other.at, actor.awake_ns + int(SWAP_MAX_S * NS)
+    at, ends_ns = other.at, actor.awake_ns + int(2 * SWAP_MAX_S * NS)
+    actor.led = True
     while other.at == at and actor.awake_ns < ends_ns:
         yield
+    actor.led = False
     return True
+
+
+def _partner_ready(actor: Actor, other: Actor) -> Ticks:
+    """Whoever is to trade places stands still for it, or lets itself be led."""
+    ends_ns = actor.awake_ns + int(SWAP_MAX_S * NS)
+    while actor.awake_ns < ends_ns and not other.gone:
+        if other.led or (not actor.mutual(other) and actor.hold(other)):
+            return True
+        yield
+    return False
 
 
 def _there(walkers: tuple[Person, Person], goals: tuple[Floats, Floats]) -> bool:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from messages.arrays import Floats
 from messages.ids import GateId
 from messages.store_config import StoreConfig
 from sim import lanes, walking
@@ -22,6 +23,9 @@ from sim.outputs import Passage, Scan
 from sim.routes import Routes
 from sim.shoppers import INDOORS, Party, Person, Phase
 from sim.stock import Stock
+
+SETTLE_M = 0.9  # before a place at a shelf people begin to squeeze in
+FELT_MIN = 0.05  # of the push of others that is left at the place itself
 
 
 @dataclass(slots=True, eq=False)
@@ -35,6 +39,7 @@ class Crowd:
     parties: list[Party] = field(default_factory=list)
     people: list[Person] = field(default_factory=list)  # of all parties, without the gone
     signals: list[Scan | Passage] = field(default_factory=list)
+    standing: Floats = field(default_factory=lambda: np.empty((0, 2)))  # who is not pushed aside
 
     @staticmethod
     def of(config: StoreConfig, hands: Hands) -> Crowd:
@@ -55,6 +60,8 @@ class Crowd:
     def step(self, now_ns: int, dt_s: float) -> list[Scan | Passage]:
         """One tick: decide, move, and see who crossed a line."""
         self.signals = []
+        fixed = [p.position for p in self.people if p.phase in STANDING or p.still]
+        self.standing = np.array(fixed).reshape(-1, 2)
         for party in self.parties:
             for person in party.people:
                 self._decide(party, person, now_ns)
@@ -97,7 +104,10 @@ class Crowd:
         fixed = np.array([p.phase in STANDING or p.still for p in people])
         indoors = np.array([p.phase in INDOORS for p in people])
         velocity = np.array([p.velocity for p in people])
-        goal, velocity = moved(position, velocity, wanted, fixed, indoors, self.walls, dt_s)
+        squeezes = last & np.array([p.stand is not None for p in people])
+        gap_m = np.hypot(*(target - position).T)
+        felt = np.where(squeezes, np.clip(gap_m / SETTLE_M, FELT_MIN, 1.0), 1.0)
+        goal, velocity = moved(position, velocity, wanted, fixed, indoors, self.walls, dt_s, felt)
         speed_now = np.hypot(velocity[:, 0], velocity[:, 1])
         for i, person in enumerate(people):
             person.before, person.position, person.velocity = position[i], goal[i], velocity[i]

@@ -74,14 +74,17 @@ def moved(
     indoors: Bools,
     walls: Walls,
     dt_s: float,
+    felt: Floats | float = 1.0,
 ) -> tuple[Floats, Floats]:
     """Positions and velocities after one tick.
 
     Args:
         position, velocity, wanted: (n, 2). fixed: (n,) True for those who stand and act.
         indoors: (n,) True for those who are bound by the walls (not in a gate's lane or outside).
+        felt: (n,) how much of the push of others each one feels: who squeezes in beside
+            somebody at a shelf feels little.
     """
-    pushed = pushes(position) * indoors[:, None]
+    pushed = pushes(position) * (indoors * felt)[:, None]
     velocity = velocity + dt_s * ((wanted - velocity) / RELAX_S + pushed)
     speed = np.linalg.norm(velocity, axis=1)
     velocity *= np.minimum(1.0, SPEED_MAX_M_S / np.maximum(speed, 1e-9))[:, None]

@@ -139,6 +139,8 @@ class Person:
     progress_at_ns: int = 0
     progress_from: Floats = field(default_factory=lambda: np.zeros(2))
     stuck: int = 0
+    look_at_ns: int = 0  # when it looks next who stands in its way
+    round: Floats | None = None  # the point of its way that leads round somebody
     crossed_in: bool = False
     crossed_out: bool = False
     mind: Mind | None = None

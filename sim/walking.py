@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 NS = 1_000_000_000
 WAIT_INSIDE_M = 0.8  # before the line of the exit
 STAND_GAP_M = (0.36, 0.50)  # from the fixture to the body's centre
-ELBOW_M = 0.5  # two people do not stand nearer to each other at a shelf
+ELBOW_M = 0.46  # two people do not stand nearer to each other at a shelf
 STUCK_NS = 2_500_000_000
 STUCK_M = 0.25
 STUCK_MAX = 6  # then the stop is given up
@@ -25,8 +25,14 @@ LOOK_S = (0.4, 2.5)  # at a shelf before the first reach
 ARRIVED_M = 0.12
 ROUND_CORNER_M = 0.28
 EXIT_NEAR_M = 0.45
-ASIDE_M = (0.0, 0.4, -0.4, 0.65, -0.65)  # places along the shelf, the best one first
+ASIDE_M = (0.0, 0.3, -0.3, 0.5, -0.5, 0.7, -0.7)  # places along the shelf, the best one first
+SECOND_ROW_M = 0.82  # from the fixture: an arm reaches between two who stand there
+BESIDE_SHELF_M = 0.2  # beyond the shelf's end, when it is crowded
 CROSSED_M = (0.45, -0.45, 0.6, -0.6)  # before a neighbour's goods
+LOOK_AHEAD_NS = 400_000_000  # between two looks at who stands in the way
+LOOK_AHEAD_M = 2.5
+PASS_M = 0.5  # who stands nearer to the line of the way is in it
+STEP_ROUND_M = 0.62  # beside a standing person
 FOLLOW_M = 0.85  # about an arm's length
 ROMP_M = 1.4  # children run about
 
@@ -96,17 +102,18 @@ def stand_before(
     facing: int,
     asides_m: tuple[float, ...] = ASIDE_M,
 ) -> Floats | None:
-    """Where to stand for a facing: in front of it, beside others who stand there."""
+    """Where to stand for a facing: in front of it, beside others who stand there, or behind and
+    between them."""
     shelves = crowd.stock.shelves
     shelf = shelves.facing_shelf[facing]
     low, high = shelves.facing_span_m[facing]
     gap = float(party.rng.uniform(*STAND_GAP_M))
-    half = float(shelves.upper_m[shelf][-1])
+    half = float(shelves.upper_m[shelf][-1]) + BESIDE_SHELF_M
     wish = (low + high) / 2 + float(party.rng.normal(0.0, 0.12))
-    for aside in asides_m:
+    for out, aside in (*((gap, a) for a in asides_m), *((SECOND_ROW_M, a) for a in asides_m[:5])):
         place = float(np.clip(wish + aside, -half, half))
         point = shelves.origin_store_m[shelf][:2] + place * shelves.along[shelf]
-        point = point + shelves.front[shelf] * (0.2 + gap)
+        point = point + shelves.front[shelf] * (0.2 + out)
         if free(crowd, person, point):
             return np.asarray(point)
     return None
@@ -177,9 +184,13 @@ def exit_lane(crowd: Crowd, person: Person) -> Lane:
 
 
 def advance(crowd: Crowd, party: Party, person: Person, now_ns: int) -> None:
-    """Drop points of the way that are reached; take a detour when nothing moves."""
+    """Drop points of the way that are reached; step round who stands in it; take a detour when
+    nothing moves."""
     while len(person.way) > 1 and np.hypot(*(person.way[0] - person.position)) < ROUND_CORNER_M:
         person.way.pop(0)
+    if now_ns >= person.look_at_ns and person.way:
+        person.look_at_ns = now_ns + LOOK_AHEAD_NS
+        _step_round(crowd, person)
     if np.hypot(*(person.position - person.progress_from)) > STUCK_M or not person.way:
         progress(person, now_ns)
     elif now_ns - person.progress_at_ns > STUCK_NS:
@@ -189,6 +200,44 @@ def advance(crowd: Crowd, party: Party, person: Person, now_ns: int) -> None:
         aside = person.position + 0.7 * np.array([np.cos(angle), np.sin(angle)])
         aside = on_floor(crowd, aside, 0.1)
         person.way = [aside, *crowd.routes.way(aside, person.way[-1])]
+
+
+def _step_round(crowd: Crowd, person: Person) -> None:
+    """Put a point beside the nearest person who stands in the next leg into the way."""
+    if person.round is not None and person.way[0] is person.round and len(person.way) > 1:
+        person.way.pop(0)
+    person.round = None
+    leg = person.way[0] - person.position
+    length_m = float(np.hypot(*leg))
+    others = crowd.standing[(crowd.standing != person.position).any(axis=1)]
+    if length_m < ROUND_CORNER_M or not len(others):
+        return
+    ahead = leg / length_m
+    along = (others - person.position) @ ahead
+    aside = (others - person.position) @ np.array([-ahead[1], ahead[0]])
+    blocks = (along > 0) & (along < min(length_m - STEP_ROUND_M / 2, LOOK_AHEAD_M))
+    blocks &= np.abs(aside) < PASS_M
+    if not blocks.any():
+        return
+    first = int(np.flatnonzero(blocks)[along[blocks].argmin()])
+    person.round = _beside(crowd, person, others, first, ahead)
+    if person.round is not None:
+        person.way.insert(0, person.round)
+
+
+def _beside(
+    crowd: Crowd, person: Person, others: Floats, which: int, ahead: Floats
+) -> Floats | None:
+    """The point left or right of a standing person by which the way is shorter and free."""
+    left = np.array([-ahead[1], ahead[0]])
+    points = [others[which] + side * STEP_ROUND_M * left for side in (1.0, -1.0)]
+    points.sort(key=lambda point: float(np.hypot(*(point - person.position))))
+    rest = np.delete(others, which, axis=0)
+    for point in points:
+        moved_m = float(np.hypot(*(on_floor(crowd, point, 0.0) - point)))
+        if moved_m < 1e-9 and (np.hypot(*(rest - point).T) > PASS_M).all():
+            return np.asarray(point)
+    return None
 
 
 def progress(person: Person, now_ns: int) -> None:
