@@ -21,8 +21,10 @@ broker_app = typer.Typer(no_args_is_help=True, help="The payment broker.")
 retailer_app = typer.Typer(no_args_is_help=True, help="A reference retailer: prices carts.")
 sync_app = typer.Typer(no_args_is_help=True, help="The durable link to retailer and broker.")
 review_app = typer.Typer(no_args_is_help=True, help="Doubts that wait for a person.")
+recording_app = typer.Typer(no_args_is_help=True, help="Work with recordings (.mcap).")
 sim_app = typer.Typer(no_args_is_help=True, help="Simulated stores: scenarios with their truth.")
 app.add_typer(broker_app, name="broker")
+app.add_typer(recording_app, name="recording")
 app.add_typer(retailer_app, name="retailer")
 app.add_typer(sync_app, name="sync")
 app.add_typer(review_app, name="review")
@@ -293,6 +295,168 @@ def sync_void(
     sync = Path(_store(config).paths.sync)
     command = _or_fail(lambda: void(sync, group, operator="console", reason=reason))
     typer.echo(f"left for the sync service as {command}: carried out within a second")
+
+
+RECORD_EXAMPLES = """
+Examples:
+
+  walkout record --config store.toml --out now.mcap              from now until Ctrl-C
+
+  walkout record --last 10m --no-follow --out incident.mcap      what has just happened
+"""
+RecordingFile = Annotated[Path, typer.Argument(help="A recording (.mcap).")]
+OutFile = Annotated[Path, typer.Option("--out", help="Write the recording here.")]
+
+
+@app.command(epilog=RECORD_EXAMPLES)
+def record(
+    out: OutFile,
+    config: Config = Path("store.toml"),
+    from_step: Annotated[int | None, typer.Option(help="First step of the journal.")] = None,
+    last: Annotated[str | None, typer.Option(help="How far back, e.g. 90s, 10m, 2h.")] = None,
+    follow: Annotated[bool, typer.Option(help="Go on until SIGTERM or Ctrl-C.")] = True,
+    raw: Annotated[bool, typer.Option(help="The devices' bytes as well.")] = True,
+    as_json: AsJson = False,
+) -> None:
+    """Record a running store: steps, observations, events, raw packets, scene."""
+    from dataclasses import asdict
+
+    from edge.recorder import Recorder
+    from edge.recording_report import progress_line, seconds_of
+    from edge.recording_terminal import stopped_by_signals, told
+
+    if from_step is not None and last is not None:
+        _fail("say either --from-step or --last")
+    last_s = _or_fail(lambda: seconds_of(last)) if last is not None else None
+    with stopped_by_signals() as stop, told(progress_line, quiet=as_json) as progress:
+        done = _or_fail(
+            lambda: Recorder(
+                _store(config),
+                out,
+                from_step=from_step,
+                last_s=last_s,
+                follow=follow,
+                raw=raw,
+                stop=stop,
+                progress=progress,
+            ).run()
+        )
+    if as_json:
+        typer.echo(json.dumps(asdict(done)))
+    else:
+        typer.echo(f"{out}: {progress_line(done).removeprefix('recording: ')}")
+
+
+@recording_app.command("info", epilog="Example: walkout recording info day.mcap --json")
+def recording_info(recording: RecordingFile, as_json: AsJson = False) -> None:
+    """Span, devices with rates and gaps, events, attachments."""
+    from edge.recording import Recording
+    from edge.recording_info import Survey
+    from edge.recording_report import print_info
+
+    found = _or_fail(lambda: Survey(Recording.open(recording)).document())
+    if as_json:
+        typer.echo(json.dumps(found))
+    else:
+        print_info(found)
+
+
+@recording_app.command(
+    "cut",
+    epilog="Examples: walkout recording cut day.mcap --from 61.5 --to 95 --out exchange.mcap; "
+    "walkout recording cut day.mcap --from +0 --to +30 --out start.mcap",
+)
+def recording_cut(
+    recording: RecordingFile,
+    out: OutFile,
+    start: Annotated[str, typer.Option("--from", help="Seconds; +S counts from its start.")],
+    end: Annotated[str, typer.Option("--to", help="Seconds; +S counts from its start.")],
+    as_json: AsJson = False,
+) -> None:
+    """A piece that replays by itself, with the truth of the visits inside."""
+    from dataclasses import asdict
+
+    from edge.recording import Recording
+    from edge.recording_cut import cut
+
+    done = _or_fail(lambda: cut(Recording.open(recording), start, end, out))
+    if as_json:
+        typer.echo(json.dumps(asdict(done)))
+    else:
+        visits = "" if done.visits is None else f", truth of {done.visits} visits"
+        typer.echo(f"{out}: {done.steps} steps from step {done.first_step}{visits}")
+
+
+@recording_app.command(
+    "import", epilog="Example: walkout recording import csv/ --store store.toml --out day.mcap"
+)
+def recording_import(
+    folder: Annotated[Path, typer.Argument(help="With weights.csv, detections.csv, gates.csv.")],
+    out: OutFile,
+    store: Annotated[Path, typer.Option("--store", help="The store's configuration.")],
+    as_json: AsJson = False,
+) -> None:
+    """Plain CSV files of any store become a recording. Seconds, grams, metres, pixels."""
+    from dataclasses import asdict
+
+    from edge.recording_import import import_folder
+
+    done = _or_fail(lambda: import_folder(folder, store, out))
+    if as_json:
+        typer.echo(json.dumps(asdict(done)))
+    else:
+        typer.echo(
+            f"{out}: {done.weights} weights, {done.detections} detections, "
+            f"{done.gate_signals} gate signals from {done.from_s:g} to {done.to_s:g} s"
+            + (", with truth" if done.has_truth else "")
+        )
+
+
+@recording_app.command("export", epilog="Example: walkout recording export day.mcap --out csv/")
+def recording_export(
+    recording: RecordingFile,
+    out: Annotated[Path, typer.Option("--out", help="Folder for the files; it is made.")],
+    as_json: AsJson = False,
+) -> None:
+    """The CSV files that import reads, events.jsonl of the live run, store.toml, truth."""
+    from dataclasses import asdict
+
+    from edge.recording import Recording
+    from edge.recording_export import export
+
+    done = _or_fail(lambda: export(Recording.open(recording), out))
+    if as_json:
+        typer.echo(json.dumps(asdict(done)))
+        return
+    left = "".join(f", {n} x {what} left out" for what, n in sorted(done.left_out.items()))
+    typer.echo(
+        f"{out}: {done.weights} weights, {done.detections} detections, "
+        f"{done.gate_signals} gate signals, {done.events} events{left}"
+    )
+
+
+@recording_app.command(
+    "recover", epilog="Example: walkout recording recover cut.mcap --out whole.mcap"
+)
+def recording_recover(
+    recording: RecordingFile,
+    out: Annotated[Path | None, typer.Option("--out", help="Default: NAME-recovered.mcap.")] = None,
+    config: Annotated[Path | None, typer.Option(help="If its store.toml is lost.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Save every intact chunk of a truncated or damaged file, and say what was lost."""
+    from dataclasses import asdict
+
+    from edge.recording_recover import recover
+    from edge.recording_report import recovered_lines
+
+    to = out or recording.with_name(f"{recording.stem}-recovered.mcap")
+    toml = _store(config).toml if config is not None else None
+    done = _or_fail(lambda: recover(recording, to, toml=toml))
+    if as_json:
+        typer.echo(json.dumps({"out": str(to), **asdict(done)}))
+    else:
+        typer.echo("\n".join([f"{to}:", *recovered_lines(done)]))
 
 
 @broker_app.command("serve", epilog="Example: walkout broker serve --data broker-data")

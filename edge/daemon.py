@@ -29,6 +29,7 @@ from edge.housekeeping import Housekeeping
 from edge.inbox import Inbox
 from edge.journal import Journal, JournalError
 from edge.store_clock import ANCHOR_EVERY_NS, ClockBase, StoreClock
+from edge.tap import SOCKET_NAME, TapServer
 from edge.watchdog import Watchdog, notify
 from messages.events import Event
 from messages.ids import CommandId
@@ -172,7 +173,9 @@ class Daemon:
 
     async def _serve(self) -> None:
         mark = self._mark_command
-        self.devices = Devices(self._make_devices(self.config, self.inbox), self.inbox, mark)
+        self.tap = TapServer(self._runtime / SOCKET_NAME, self.clock.now_ns)
+        made = self._make_devices(self.config, self.inbox)
+        self.devices = Devices(made, self.inbox, mark, self.tap.publish)
         self.housekeeping = Housekeeping(self.journal, self.clock, self.inbox, self.config)
         control = ControlServer(
             Path(self.config.paths.control_socket), self.apply, self.clock.now_ns
@@ -187,6 +190,7 @@ class Daemon:
                 for name, work in (
                     ("devices", self.devices.run()),
                     ("control", control.run()),
+                    ("tap", self.tap.run()),
                     ("status", self._write_status()),
                     ("watchdog", self.watchdog.run()),
                     ("housekeeping", self.housekeeping.run(lambda: self.engine.core.view())),
@@ -339,6 +343,7 @@ class Daemon:
                 "commands": dict(self.devices.commands),
                 "observations_refused": self.engine.refused,
                 "watchdog_pings": self.watchdog.pings,
+                "tap": self.tap.counts,
             },
             "recovery": asdict(self.engine.report),
             "memory": status.memory_mb(),

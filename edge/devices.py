@@ -17,7 +17,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from edge.logs import scrubbed
 from messages.commands import Command, RefuseEntry, TareShelf, UnlockGate
@@ -49,6 +49,16 @@ class Driver(Protocol):
 
     async def run(self) -> None: ...
     async def command(self, command: Command) -> None: ...
+
+
+Tap = Callable[[str, bytes, bool], None]  # device, bytes, True: towards the device
+
+
+@runtime_checkable
+class Tapped(Protocol):
+    """A driver whose bytes can be listened to (``edge/tap.py``)."""
+
+    tap: Tap
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,10 +124,16 @@ def _cameras(config: StoreConfig, sink: Sink) -> Iterable[Device]:
 class Devices:
     """Runs drivers and their commands until cancelled."""
 
-    def __init__(self, devices: Sequence[Device], sink: Sink, mark: Mark) -> None:
+    def __init__(
+        self,
+        devices: Sequence[Device],
+        sink: Sink,
+        mark: Mark,
+        tap: Tap | None = None,
+    ) -> None:
         self.restarts: Counter[str] = Counter()
         self.commands: Counter[str] = Counter()  # by how they ended
-        self._devices, self._sink, self._mark = devices, sink, mark
+        self._devices, self._sink, self._mark, self._tap = devices, sink, mark, tap
         self._running: dict[str, Driver] = {}
         self._device_of = {target: d.name for d in devices for target in d.answers}
         self._lanes: dict[str, asyncio.Queue[Command]] = {d.name: asyncio.Queue() for d in devices}
@@ -159,6 +175,8 @@ class Devices:
         """The reason why a driver ended; only cancellation passes through."""
         try:
             driver = device.make()
+            if self._tap is not None and isinstance(driver, Tapped):
+                driver.tap = self._tap
             self._running[device.name] = driver
             await driver.run()
             return "returned"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -154,10 +155,9 @@ class RecordingWriter:
         try:
             self._describe(())
             self._mcap.finish()  # type: ignore[no-untyped-call]
+            self._file.close()
         except OSError as error:
             raise self._unwritten(error) from error
-        finally:
-            self._file.close()
 
     def __enter__(self) -> Self:
         return self
@@ -177,7 +177,7 @@ class RecordingWriter:
         self._describe(observations)
         if self._chunk_from_ns is None:
             self._chunk_from_ns = now_ns
-        elif not 0 <= now_ns - self._chunk_from_ns < CHUNK_NS:
+        elif abs(now_ns - self._chunk_from_ns) >= CHUNK_NS:
             self.flush()
             self._chunk_from_ns = now_ns
 
@@ -236,5 +236,9 @@ class RecordingWriter:
         return channel
 
     def _unwritten(self, error: OSError) -> RecordingError:
+        """What is on the disk can be recovered; nothing is added any more."""
+        self._closed = True
+        with contextlib.suppress(OSError):
+            self._file.close()
         what = f"cannot be written: {error.strerror or error}"
         return RecordingError(self.path, None, what, "make room, or give another --out")

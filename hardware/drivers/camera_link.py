@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from hardware.drivers.sink import Health, Sink
+from hardware.drivers.sink import Health, Sink, Tap, untapped
 from hardware.protocol.camera_link import LinkError, MessageReader, decode_detections
 from messages.catalogue import ENTRY_OF
 from messages.commands import Command
@@ -61,6 +61,7 @@ class CameraLink:
         self._source: dict[CameraId, _Connection] = {}
         self._connections: set[_Connection] = set()
         self._started_at_ns = 0
+        self.tap: Tap = untapped
 
     async def run(self) -> None:
         """Until cancelled; closes every connection and removes the socket."""
@@ -104,6 +105,7 @@ class CameraLink:
             self.counters["unknown_camera"] += 1  # others may share its connection: it stays
             self.link.set(DeviceState.ONLINE, "packets of a camera that store.toml does not name")
             return
+        self.tap(seen.camera, message, False)
         if self._source.get(seen.camera) is not connection:
             self._source[seen.camera] = connection
             self._last.pop(seen.camera, None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from hardware.drivers.serial_line import SerialLine
-from hardware.drivers.sink import Health, Sink
+from hardware.drivers.sink import Health, Sink, Tap, untapped
 from hardware.protocol.framing import FrameReader
 from messages.commands import Command
 from messages.ids import DeviceId
@@ -28,6 +28,7 @@ class SerialDevice:
         self._line = SerialLine(port, baud, self)
         self._port = port
         self._heard_at_ns = 0
+        self.tap: Tap = untapped
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -50,6 +51,7 @@ class SerialDevice:
 
     def on_bytes(self, data: bytes) -> None:
         self.health.count("bytes", len(data))
+        self.tap(self.health.device, data, False)
         self.received(data)
 
     def on_closed(self, reason: str) -> None:
@@ -65,6 +67,8 @@ class SerialDevice:
 
     def send(self, data: bytes) -> bool:
         sent = self._line.write(data)
+        if sent:
+            self.tap(self.health.device, data, True)
         self.health.counters["unsent_dropped_bytes"] = self._line.unsent_dropped_bytes
         return sent
 

@@ -32,6 +32,13 @@ class Sink(Protocol):
         """Store time of an instant of the wall clock (Unix nanoseconds)."""
 
 
+Tap = Callable[[str, bytes, bool], None]  # device, bytes, True: towards the device
+
+
+def untapped(device: str, data: bytes, to_device: bool) -> None:
+    """The tap of a driver to which nobody has given one."""
+
+
 class Health:
     """State, detail and counters of one device, reported to the sink."""
 
