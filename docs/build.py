@@ -7,6 +7,7 @@ from pathlib import Path
 from cloud_sync.settlement import diagram_markdown
 from edge.gate import TABLE
 from messages.catalogue import CATALOGUE
+from sim import scenario_tables
 
 DOCS = Path(__file__).parent
 BEGIN, END = "<!-- drawn from the code: make docs -->", "<!-- end of the drawn part -->"
@@ -38,6 +39,7 @@ DRAWN = {
     "VOCABULARY.md": catalogue_table,
     "GATES.md": gate_diagram,
     "guides/settlement.md": diagram_markdown,
+    "SCENARIOS.md": scenario_tables.markdown,
 }
 
 

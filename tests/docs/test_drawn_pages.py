@@ -16,7 +16,10 @@ def build():
     return module
 
 
-@pytest.mark.parametrize("name", ["VOCABULARY.md", "GATES.md", "guides/settlement.md"])
+PAGES = ["VOCABULARY.md", "GATES.md", "guides/settlement.md", "SCENARIOS.md"]
+
+
+@pytest.mark.parametrize("name", PAGES)
 def test_drawn_part_of_a_page_is_current(build, name):
     text = (ROOT / "docs" / name).read_text()
     assert build.with_drawn_part(text, build.DRAWN[name]()) == text, "run `make docs`"

@@ -2,6 +2,7 @@
 say the same."""
 
 import re
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -115,6 +116,13 @@ def test_put_backs_among_the_same_mass_really_have_the_same_mass():
         assert gaps_g, scenario.name
         assert max(gaps_g) <= SAME_MASS_G, scenario.name
     assert mass_g["cola-330ml"] == mass_g["cola-zero-330ml"]
+
+
+def test_examples_of_the_handbook_are_good_scenarios():
+    page = (Path(__file__).parents[2] / "docs" / "SCENARIOS.md").read_text()
+    examples = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
+    assert len(examples) >= 3
+    assert all(parse(text, name=f"example-{i}").title for i, text in enumerate(examples))
 
 
 # --- wrong files --------------------------------------------------------------------------------
