@@ -42,16 +42,33 @@ def fixture_boxes(fixtures: tuple[Fixture, ...], margin_m: float = 0.0) -> tuple
     return lower, upper
 
 
+PASSES = 3  # out of one box into the next: fixtures that stand side by side
+
+
 def pushed_out(points: Floats, lower: Floats, upper: Floats) -> Floats:
-    """Points (n, 2) moved out of the boxes (m, 2) by the shortest way; others stay."""
-    moved = points.copy()
-    for low, high in zip(lower, upper, strict=True):
-        inside = np.flatnonzero(((moved > low) & (moved < high)).all(axis=1))
-        gaps = np.hstack([moved[inside] - low, high - moved[inside]])  # left, bottom, right, top
-        side = gaps.argmin(axis=1)
-        axis = side % 2
-        moved[inside, axis] = np.where(side < 2, low[axis], high[axis])
+    """Points (n, 2) moved out of the boxes (m, 2) by the shortest way; others stay.
+
+    Where several boxes hold a point the first one counts, then the next, ``PASSES`` at most.
+    """
+    moved = points
+    for _ in range(PASSES):
+        inside = (moved[:, None] > lower) & (moved[:, None] < upper)
+        row, box = np.nonzero(inside[..., 0] & inside[..., 1])
+        if not len(row):
+            return moved
+        row, first = np.unique(row, return_index=True)
+        moved = moved.copy()
+        moved[row] = _nearest_side(moved[row], lower[box[first]], upper[box[first]])
     return moved
+
+
+def _nearest_side(points: Floats, lower: Floats, upper: Floats) -> Floats:
+    """Points (k, 2) inside their own boxes (k, 2), moved to the nearest side."""
+    gaps = np.hstack([points - lower, upper - points])  # left, bottom, right, top
+    side = gaps.argmin(axis=1)
+    row, axis = np.arange(len(points)), side % 2
+    points[row, axis] = np.where(side < 2, lower[row, axis], upper[row, axis])
+    return points
 
 
 def shelf_fronts(config: StoreConfig) -> Floats:
