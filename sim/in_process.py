@@ -30,6 +30,7 @@ from messages.store_config import StoreConfig
 from sim.barriers import Barriers
 from sim.driver_health import DriverHealth
 from sim.outputs import CameraPacket, Output, Passage, Scan, ShelfBatch
+from sim.referee_mass import StepWatch
 from sim.script import Scenario
 from sim.store_toml import store_toml
 from sim.tokens import TokenIssuer
@@ -111,6 +112,7 @@ class Run:
     doors_closed_ns: int = 0
     zero_ns: int = 0  # store time at the world's time 0: 0 in virtual time
     emptied_ns: int = 0  # when the last one had left; 0 = people were inside to the end
+    watch: StepWatch | None = None  # for the referee; none where the engine runs elsewhere
 
     @property
     def truth(self) -> Truth:
@@ -165,7 +167,9 @@ def prepared(
     """A run that has not begun, and its world."""
     decision = replace(config.decision, review_deadline_s=review_deadline_s)
     config, seen = observed(replace(config, decision=decision), options, script)
-    return Run(config, seen.world, Engine(config)), seen
+    engine = Engine(config)
+    watch = StepWatch.on(engine, seen.world.stock)
+    return Run(config, seen.world, engine, watch=watch), seen
 
 
 def play(done: Run, seen: ObservedWorld, *, duration_s: float, tap: Tap | None = None) -> None:

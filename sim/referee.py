@@ -1,21 +1,76 @@
 """The referee knows the truth: it compares carts and money with what really happened.
 
-Pure functions over given data. Words: *best guess* = charged and review lines together; a line is
-*over-charged* when a visit is charged for more of a SKU than it holds; *missed* when the best
-guess has less; *wrong visit* when what one visit is over-charged another is missing.
+``check`` looks for broken promises of a run: money, mass, carts, ends of visits, and the same
+events again in a replay. ``judge`` and the problems below it are for runs on devices, over given
+data. Words: *best guess* = charged and review lines together; a line is *over-charged* when a visit
+is charged for more of a SKU than it holds; *missed* when the best guess has less; *wrong visit*
+when what one visit is over-charged another is missing.
 """
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from messages.contract import Books, Capture
-from messages.events import CartClosed, CartState, LineState, ReceiptIssued, VisitKind
+from messages.events import CartClosed, CartState, Event, LineState, ReceiptIssued, VisitKind
+from messages.store_config import StoreConfig
+from sim.money_leg import MoneyLeg
+from sim.referee_mass import mass_breaches
+from sim.referee_rules import NS, Breach, event_breaches
+from sim.replay import events_sha
+from sim.retailer.pricing import CartError
 from sim.truth import Truth
 
+if TYPE_CHECKING:
+    from sim.in_process import Run
+
+__all__ = ["Breach", "Verdict", "check", "judge", "money_breaches"]
+
 Units = Mapping[str, int]  # SKU -> units
+
+
+def check(run: Run, replayed_events_sha: str | None, *, crashed: bool = False) -> list[Breach]:
+    """Every promise that the run broke, in order of store time; none: [].
+
+    Args:
+        replayed_events_sha: ``sim.replay.events_sha`` of the recording's replay; None: no replay.
+        crashed: it ended in the middle, so nothing is said about ends and sums.
+    """
+    all_over = not crashed
+    found = event_breaches(run.events, all_over=all_over, now_ns=run.now_ns)
+    found += money_breaches(run.config, run.events)
+    if all_over and not run.world.empty:
+        text = f"{run.world.people_inside} people never left"
+        found.append(Breach(kind="visit", at_s=run.now_ns / NS, visit="", text=text))
+    elif all_over and run.watch is not None:
+        world = run.world
+        found += mass_breaches(run.watch, run.events, world.stock, world.faults, run.now_ns)
+    if replayed_events_sha is not None and replayed_events_sha != events_sha(run.events):
+        text = "the replay of the recording gives other events than the run"
+        found.append(Breach(kind="replay", at_s=run.now_ns / NS, visit="", text=text))
+    return sorted(found, key=lambda breach: breach.at_s)
+
+
+def money_breaches(
+    config: StoreConfig, events: Sequence[Event], leg: MoneyLeg | None = None
+) -> list[Breach]:
+    """Settle the events in process; what is captured must be each cart's price, once."""
+    leg = leg or MoneyLeg.of(config)
+    leg.feed(events)
+    carts = [event for event in events if isinstance(event, CartClosed)]
+    issued = [event for event in leg.events if isinstance(event, ReceiptIssued)]
+    captures, closed_ns = leg.captures(), {str(cart.visit): cart.at_ns for cart in carts}
+    told = [(t.at_ns, t.visit, t.text) for t in leg.troubles]
+    told += [
+        (closed_ns.get(visit, leg.now_ns), visit, text)
+        for visit, text in cart_money_problems(carts, issued, captures)
+    ]
+    told += _wrong_prices(leg, carts, captures)
+    told += [(leg.now_ns, "", text) for text in books_problems(leg.books(), captures)]
+    return [Breach(kind="money", at_s=ns / NS, visit=who, text=text) for ns, who, text in told]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,6 +229,26 @@ def _mark_wrong_visits(verdict: Verdict) -> None:
     ]
 
 
+def _wrong_prices(
+    leg: MoneyLeg, carts: Sequence[CartClosed], captures: Sequence[Capture]
+) -> list[tuple[int, str, str]]:
+    """The retailer is asked once more: what was captured is the price of the closed cart."""
+    paid: Counter[str] = Counter()
+    for capture in captures:
+        paid[capture.hold] += capture.amount_minor
+    problems = []
+    for cart in carts:
+        try:
+            due = leg.price_minor(cart)
+        except CartError as error:
+            problems.append((cart.at_ns, str(cart.visit), f"cannot be priced: {error}"))
+            continue
+        if paid[f"hold-{cart.visit}"] != due:
+            text = f"captured {paid[f'hold-{cart.visit}']}, its price is {due}"
+            problems.append((cart.at_ns, str(cart.visit), text))
+    return problems
+
+
 # --- money ----------------------------------------------------------------------------------------
 
 
@@ -184,16 +259,28 @@ def money_problems(
 
     The price is the receipt's total, whose lines must be those charged. Empty list: all is well.
     """
-    problems: list[str] = []
-    for cart in carts:
-        mine = [r for r in receipts if r.visit == cart.visit]
-        paid = [c for c in captures if c.hold == f"hold-{cart.visit}"]
-        problems += _cart_problems(cart, mine, paid)
-    known = {f"hold-{cart.visit}" for cart in carts}
-    problems += [
-        f"{c.capture}: captured for no closed cart" for c in captures if c.hold not in known
+    return [text for _, text in cart_money_problems(carts, receipts, captures)]
+
+
+def cart_money_problems(
+    carts: Sequence[CartClosed], receipts: Sequence[ReceiptIssued], captures: Sequence[Capture]
+) -> list[tuple[str, str]]:
+    """``money_problems`` with the visit that each is about; "" = of no closed cart."""
+    issued: dict[str, list[ReceiptIssued]] = defaultdict(list)
+    for receipt in receipts:
+        issued[receipt.visit].append(receipt)
+    paid: dict[str, list[Capture]] = defaultdict(list)
+    for capture in captures:
+        paid[capture.hold].append(capture)
+    problems = [
+        (str(cart.visit), text)
+        for cart in carts
+        for text in _cart_problems(cart, issued[cart.visit], paid[f"hold-{cart.visit}"])
     ]
-    return problems
+    known = {f"hold-{cart.visit}" for cart in carts}
+    return problems + [
+        ("", f"{c.capture}: captured for no closed cart") for c in captures if c.hold not in known
+    ]
 
 
 def books_problems(books: Books, captures: Sequence[Capture]) -> list[str]:

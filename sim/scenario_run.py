@@ -23,6 +23,7 @@ from messages.observations import Observation
 from sim import replay
 from sim.in_process import NS, Run, play, prepared
 from sim.layouts import layout
+from sim.referee import Breach, check
 from sim.script import Scenario
 from sim.version import version
 from sim.world import Options
@@ -33,24 +34,6 @@ TIMING, PATHS, CRASH = "timing.json", "paths.json", "crash.txt"
 FILES = (RECORDING, TRUTH, RUN, EVENTS, RECEIPTS, REFEREE, TIMING, PATHS, CRASH)
 SCENE_EVERY_STEPS = 2  # pictures for Foxglove, five a second
 CRASH_CHARS_MAX = 300  # in run.json; the whole traceback lies in crash.txt
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Breach:
-    """A promise that a run broke."""
-
-    kind: str
-    at_s: float
-    visit: str
-    text: str
-
-
-def check(run: Run, sha: str | None) -> list[Breach]:
-    """Replay = live."""
-    if sha is None or sha == replay.events_sha(run.events):
-        return []
-    text = "the replay of the recording gives other events than the run"
-    return [Breach(kind="replay", at_s=run.now_ns / NS, visit="", text=text)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,7 +138,7 @@ def conclude(
     replayed = _replayed(out, about, progress)
     events = done.events if replayed is None else replayed.events
     sha = None if replayed is None else replay.events_sha(replayed.events)
-    breaches = check(done, sha)
+    breaches = check(done, sha, crashed=about["crashed"] is not None)
     wall_s = time.perf_counter() - started
     zero_ns = 0 if replayed is None else replayed.zero_ns
     rows = replay.receipts(events, zero_ns)
