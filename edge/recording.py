@@ -189,6 +189,8 @@ class Recording:
                 step += 1
                 yield RecordedStep(step=step, now_ns=at_ns, observations=pending)
                 pending = []
+        if not last_ns:
+            return  # nothing was recorded
         step += 1
         yield RecordedStep(step=step, now_ns=due_ns, observations=pending)
         for _ in range(round(self._drain_s() * 1e9) // DRAIN_STEP_NS):

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 from mcap.reader import make_reader
+from recordings import record, replayed, small_day
 
 from edge.recording import Recording, RecordingError, RecordingWriter
 from edge.recording_schemas import OBSERVATIONS, observation_schema
 from edge.snapshots import Snapshot
 from messages import codec
-from tests.edge.recordings import record, replayed, small_day
 
 
 def test_steps_come_out_as_they_went_in(tmp_path: Path) -> None:

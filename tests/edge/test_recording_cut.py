@@ -6,11 +6,11 @@ import json
 from pathlib import Path
 
 import pytest
+from recordings import record, replayed, small_day
 
 from edge.recording import Recording, RecordingError
 from edge.recording_cut import cut
 from edge.recording_info import Survey
-from tests.edge.recordings import record, replayed, small_day
 
 TRUTH = {
     "visits": [

@@ -11,13 +11,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import zstandard
+from recordings import record, replayed, small_day
 
 from edge import mcap_records as mcap
 from edge.recording import Recording, RecordingError
 from edge.recording_recover import recover
 from messages import codec
 from messages.observations import StepSetAside
-from tests.edge.recordings import record, replayed, small_day
 
 
 @pytest.fixture(scope="module")

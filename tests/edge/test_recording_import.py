@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from recordings import record, small_day
 
 from edge.csv_tables import CsvError
 from edge.recording import Recording
@@ -17,7 +18,6 @@ from edge.recording_export import export
 from edge.recording_import import import_folder
 from messages.observations import GateSignal, GateSignalKind, PersonDetections, ShelfSamples
 from sim.replay import receipts, replay
-from tests.edge.recordings import record, small_day
 
 # Only the keys that the format fixes; a camera 3 m above (3, 2) looks straight down.
 MINIMAL = """
