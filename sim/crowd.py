@@ -107,7 +107,10 @@ class Crowd:
         squeezes = last & np.array([p.stand is not None for p in people])
         gap_m = np.hypot(*(target - position).T)
         felt = np.where(squeezes, np.clip(gap_m / SETTLE_M, FELT_MIN, 1.0), 1.0)
-        goal, velocity = moved(position, velocity, wanted, fixed, indoors, self.walls, dt_s, felt)
+        radius_m = np.array([p.radius_m for p in people])
+        goal, velocity = moved(
+            position, velocity, wanted, fixed, indoors, self.walls, dt_s, felt, radius_m
+        )
         speed_now = np.hypot(velocity[:, 0], velocity[:, 1])
         for i, person in enumerate(people):
             person.before, person.position, person.velocity = position[i], goal[i], velocity[i]
