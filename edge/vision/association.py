@@ -21,6 +21,7 @@ MISS_COST = CUTOFF2 + 3.0  # dearer than any pair: a detection in reach is expla
 REACH_MAX_M = 1.5  # a track that vague is hidden anyway; bounds the sweep
 TENTATIVE_COST = 3.0  # a confirmed person explains a box before a newborn does
 TOGETHER_MAX = 80  # ambiguous pairs of all cameras solved in one matrix; more: one per camera
+TABLE_MAX = 4096  # row and place pairs up to which a table of all is faster than searching
 START_RADIUS_M = 0.7  # detections of one newborn in several cameras, calibration residual included
 OWN_SPACE_M = 0.5  # a stray box this near to a person is theirs, unless its camera saw them besides
 
@@ -40,33 +41,36 @@ def pairs_in_reach(
     mean: Floats, covariance: Floats, open_: Bools, tentative: Bools, seen: FloorDetections
 ) -> Pairs:
     """Every plausible pair of the tracks where ``open_`` with this instant's detections."""
-    R = seen.covariance
-    x = mean[0]
-    wide = max(float(np.maximum(R[0], R[2]).max()), 0.0)
+    R, position = seen.covariance, seen.position
+    wide = max(float(R[::2].max()), 0.0)
     radius = np.sqrt(CUTOFF2 * (np.maximum(covariance[XX], covariance[YY]) + wide))
-    radius = np.where(open_, np.minimum(radius, REACH_MAX_M), -1.0)
-    radius += np.where(open_, 2.0 * float(seen.age_s.max()), 0.0)  # nobody runs faster than 2 m/s
-    order = np.argsort(seen.position[0], kind="stable")
-    t, d = sweep(seen.position[0][order], x - radius, x + radius)
+    radius = np.minimum(radius, REACH_MAX_M)
+    radius += 2.0 * float(seen.age_s.max())  # nobody runs faster than 2 m/s
+    radius[~open_] = -1.0
+    order = position[0].argsort(kind="stable")
+    t, d = sweep(position[0][order], mean[0] - radius, mean[0] + radius)
     d = order[d]
     age = seen.age_s[d]
-    dx = seen.position[0][d] - x[t] + age * mean[2, t]
-    dy = seen.position[1][d] - mean[1, t] + age * mean[3, t]
-    s0 = covariance[XX, t] + R[0, d]
-    s1 = covariance[XY, t] + R[1, d]
-    s2 = covariance[YY, t] + R[2, d]
+    dx, dy = position.take(d, axis=1) - mean[:2].take(t, axis=1) + age * mean[2:].take(t, axis=1)
+    s0 = covariance[XX].take(t) + R[0].take(d)
+    s1 = covariance[XY].take(t) + R[1].take(d)
+    s2 = covariance[YY].take(t) + R[2].take(d)
     det = s0 * s2 - s1 * s1
     distance2 = (s2 * dx * dx - 2 * s1 * dx * dy + s0 * dy * dy) / det
-    k = np.flatnonzero(distance2 < CUTOFF2)
-    t, d = t[k], d[k]
-    cost = distance2[k] + np.log(det[k]) + TENTATIVE_COST * tentative[t]
+    k = (distance2 < CUTOFF2).nonzero()[0]
+    t, d, distance2 = t[k], d[k], distance2[k]
+    cost = distance2 + np.log(det[k]) + TENTATIVE_COST * tentative[t]
     innovation = np.empty((2, len(k)))
     innovation[0], innovation[1] = dx[k], dy[k]
-    return Pairs(t, d, innovation, distance2[k], cost)
+    return Pairs(t, d, innovation, distance2, cost)
 
 
 def sweep(sorted_x: Floats, low: Floats, high: Floats) -> tuple[Ints, Ints]:
     """Pairs (row, place) with low[row] <= sorted_x[place] <= high[row]."""
+    if len(low) * len(sorted_x) <= TABLE_MAX:
+        table = (sorted_x >= low[:, None]) & (sorted_x <= high[:, None])
+        row, place = table.nonzero()
+        return row, place
     first = np.searchsorted(sorted_x, low)
     count = np.maximum(np.searchsorted(sorted_x, high, side="right") - first, 0)
     row = np.repeat(np.arange(len(low)), count)
@@ -86,9 +90,9 @@ def assign(pairs: Pairs, camera: Ints, n: int) -> Bools:
     view = camera[pairs.detection] * n + pairs.track  # a track as one camera sees it
     alone = np.bincount(view)[view] == 1
     alone &= np.bincount(pairs.detection)[pairs.detection] == 1
-    if alone.all():
+    rest = (~alone).nonzero()[0]
+    if not len(rest):
         return alone
-    rest = np.flatnonzero(~alone)
     if len(rest) <= TOGETHER_MAX:  # cameras share no row and no column: one problem is as good
         alone[rest[_best(view[rest], pairs.detection[rest], pairs.cost[rest])]] = True
         return alone
@@ -101,17 +105,21 @@ def assign(pairs: Pairs, camera: Ints, n: int) -> Bools:
 
 def _best(row: Ints, column: Ints, cost: Floats) -> Ints:
     """Places of the pairs of the cheapest assignment."""
-    i, j = _ranks(row), _ranks(column)
-    C = np.full((int(i.max()) + 1, int(j.max()) + 1), MISS_COST)
-    place = np.full(C.shape, -1)
-    C[i, j], place[i, j] = cost, np.arange(len(row))
+    (i, rows), (j, columns) = _ranks(row), _ranks(column)
+    C = np.empty((rows, columns))
+    C.fill(MISS_COST)
+    place = np.empty((rows, columns), np.int64)
+    place.fill(-1)
+    C[i, j], place[i, j] = cost, np.arange(len(i))
     taken = place[linear_sum_assignment(C)]
     return np.asarray(taken[taken >= 0])
 
 
-def _ranks(index: Ints) -> Ints:
-    """Each small non-negative integer's rank among the distinct ones."""
-    return np.asarray(np.cumsum(np.bincount(index) > 0)[index] - 1)
+def _ranks(index: Ints) -> tuple[list[int], int]:
+    """Each integer's rank among the distinct ones, and how many those are."""
+    values = index.tolist()
+    rank = {value: i for i, value in enumerate(sorted(set(values)))}
+    return [rank[value] for value in values], len(rank)
 
 
 def unexplained(
@@ -123,15 +131,20 @@ def unexplained(
     otherwise. A camera with two boxes at one person shows two people.
     """
     free = seen.may_start.copy()
-    free[pairs.detection[taken]] = False
-    if not free.any():
-        return np.zeros(0, np.int64)
+    detection, track = pairs.detection[taken], pairs.track[taken]
+    free[detection] = False
+    if not np.count_nonzero(free):
+        return _NONE
     hit = np.zeros((int(seen.camera.max()) + 1, n), np.bool_)
-    hit[seen.camera[pairs.detection[taken]], pairs.track[taken]] = True
-    near = confirmed[pairs.track] & ((pairs.innovation**2).sum(axis=0) < OWN_SPACE_M**2)
+    hit[seen.camera[detection], track] = True
+    dx, dy = pairs.innovation
+    near = confirmed[pairs.track] & (dx * dx + dy * dy < OWN_SPACE_M**2)
     near &= ~hit[seen.camera[pairs.detection], pairs.track]
     free[pairs.detection[near]] = False
-    return np.flatnonzero(free)
+    return free.nonzero()[0]
+
+
+_NONE = np.zeros(0, np.int64)
 
 
 def newborns(seen: FloorDetections, free: Ints) -> tuple[Floats, Floats]:

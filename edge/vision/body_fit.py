@@ -38,7 +38,8 @@ class FloorFit:
     yy in m2; (n,) ``ok``; (n,) ``cut``: only feet, and those perhaps outside the image.
 
     ``doubtful`` (n,): the head was taken where a short person would stand at the feet; these
-    alternatives are ``foot`` (n, 2) and ``foot_covariance`` (3, n).
+    alternatives are ``foot`` (n, 2) and ``foot_covariance`` (3, n). ``wrist_rays`` (3, 2, n): unit
+    directions in the store frame, NaN where unseen, from ``eye`` (3, n); None where nobody's are.
     """
 
     position: Floats
@@ -48,6 +49,30 @@ class FloorFit:
     doubtful: Bools
     foot: Floats
     foot_covariance: Floats
+    wrist_rays: Floats | None = None
+    eye: Floats | None = None
+
+    def only(self, part: slice) -> FloorFit:
+        """The people of some rows; the arrays are views."""
+        return FloorFit(
+            self.position[part],
+            self.covariance[:, part],
+            self.ok[part],
+            self.cut[part],
+            self.doubtful[part],
+            self.foot[part],
+            self.foot_covariance[:, part],
+            None if self.wrist_rays is None else self.wrist_rays[:, :, part],
+            None if self.eye is None else self.eye[:, part],
+        )
+
+    def fill(self, rows: Bools, other: FloorFit) -> None:
+        """Put another's people into these rows."""
+        self.position[rows], self.covariance[:, rows] = other.position, other.covariance
+        self.ok[rows], self.cut[rows], self.doubtful[rows] = other.ok, other.cut, other.doubtful
+        self.foot[rows], self.foot_covariance[:, rows] = other.foot, other.foot_covariance
+        if self.wrist_rays is not None and self.eye is not None:
+            self.wrist_rays[:, :, rows], self.eye[:, rows] = other.wrist_rays, other.eye
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -62,7 +87,11 @@ class _Views:
 
 
 def fit(
-    boxes_px: Floats, feet_px: Floats, cameras: Sequence[CameraModel], count: Sequence[int]
+    boxes_px: Floats,
+    feet_px: Floats,
+    cameras: Sequence[CameraModel],
+    count: Sequence[int],
+    wrists_px: Floats | None = None,
 ) -> FloorFit:
     """Floor positions of the people in several images; the tracker's hot path.
 
@@ -72,55 +101,69 @@ def fit(
     Args:
         boxes_px, feet_px: (n, 4), (n, 2), the images one after the other, distortion still in.
         cameras: the cameras of the images. count: how many rows each of them has.
+        wrists_px: (n, 2, 2), NaN where unseen, when some sender sees wrists.
     """
-    n, views = len(feet_px), _views(cameras, count)
-    t = _tangents(boxes_px, feet_px, cameras, count)
+    views = _views(cameras, count)
+    t = _tangents(boxes_px, feet_px, wrists_px, cameras, count)
     sd, below, beside, above = _spread_px(boxes_px.T, feet_px.T, views.size_px)
-    points, R, ok = _on_planes(t, views, sd)
-    foot, head, R_foot, R_head = points[:, :n], points[:, n:], R[:, :n], R[:, n:]
-    foot_ok = ok[:n]
-    head_ok = ok[n:] & ~(above | beside) & (R_head[0] + R_head[2] < 2 * HEAD_SD_MAX_M**2)
-    both = head_ok & foot_ok
-    beyond, R_doubt = _hidden(foot, R_foot, head, R_head, views.centre)
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        points, R, ok = _on_planes(t, views, sd)
+        foot, head, R_foot, R_head = points[:, 0], points[:, 1], R[:, 0], R[:, 1]
+        foot_ok = ok[0]
+        head_ok = ok[1] & ~(above | beside) & (R_head[0] + R_head[2] < 2 * HEAD_SD_MAX_M**2)
+        both = head_ok & foot_ok
+        beyond, R_doubt = _hidden(foot, R_foot, head, R_head, views.centre)
+        rays = None if wrists_px is None else _unit_rays(t[:, 7:], views.R)
     beyond &= both
     use_head = beyond | (head_ok & (below | ~foot_ok))
-    position = np.where(use_head, head, foot)
-    R_used = np.where(use_head, R_head, np.where(both, R_doubt, R_foot))
-    cut = (below | beside) & ~use_head
-    return FloorFit(position.T, R_used, foot_ok | head_ok, cut, beyond & ~below, foot.T, R_foot)
+    return FloorFit(
+        position=np.where(use_head, head, foot).T,
+        covariance=np.where(use_head, R_head, np.where(both, R_doubt, R_foot)),
+        ok=foot_ok | head_ok,
+        cut=(below | beside) & ~use_head,
+        doubtful=beyond & ~below,
+        foot=foot.T,
+        foot_covariance=R_foot,
+        wrist_rays=rays,
+        eye=None if rays is None else views.centre,
+    )
 
 
 def _views(cameras: Sequence[CameraModel], count: Sequence[int]) -> _Views:
-    which = np.repeat(np.arange(len(cameras)), count)
-    poses = np.array([model.store_from_camera for model in cameras]).reshape(-1, 4, 4).T
-    sizes = np.array([(model.width_px, model.height_px) for model in cameras]).reshape(-1, 2).T
-    poses = poses.transpose(1, 0, 2)[:, :, which]  # poses[i, j]: row i, column j of each
-    with np.errstate(divide="ignore", invalid="ignore"):
-        down = poses[2, :2] / poses[2, 2]  # R' (0, 0, -1) over its depth; the signs cancel
-    return _Views(poses[:3, 3], poses[:3, :3], down, sizes[:, which])
-
-
-# Pixel steps at which the tangents of a foot are taken.
-_FOOT_STEPS = np.array([[[0.0, 0.0]], [[1.0, 0.0]], [[0.0, 1.0]]])
+    n = sum(count)
+    each = np.array([model.view for model in cameras]).reshape(-1, 16).T.repeat(count, axis=1)
+    return _Views(each[:3], each[3:12].reshape(3, 3, n), each[12:14], each[14:])
 
 
 def _tangents(
-    boxes_px: Floats, feet_px: Floats, cameras: Sequence[CameraModel], count: Sequence[int]
+    boxes_px: Floats,
+    feet_px: Floats,
+    wrists_px: Floats | None,
+    cameras: Sequence[CameraModel],
+    count: Sequence[int],
 ) -> Floats:
-    """(2, 7, n): foot, foot + du, foot + dv, middle, middle + du, top, top + dv."""
-    points = np.empty((7, len(feet_px), 2))
-    points[:3] = feet_px + _FOOT_STEPS
-    points[3:, :, 0] = (boxes_px[:, 0] + boxes_px[:, 2]) / 2
-    points[3:5, :, 1] = (boxes_px[:, 1] + boxes_px[:, 3]) / 2
-    points[5:, :, 1] = boxes_px[:, 1]
-    points[4, :, 0] += 1.0
-    points[6, :, 1] += 1.0
+    """(2, 7 or 9, n): foot, foot + du, foot + dv, middle, middle + du, top, top + dv, wrists."""
+    n = len(feet_px)
+    points = np.empty((n, 7 if wrists_px is None else 9, 2))
+    points[:, :3] = feet_px[:, None] + _FOOT_STEPS
+    x, y = points[..., 0], points[..., 1]
+    x[:, 3:7] = ((boxes_px[:, 0] + boxes_px[:, 2]) / 2)[:, None]
+    y[:, 3:5] = ((boxes_px[:, 1] + boxes_px[:, 3]) / 2)[:, None]
+    y[:, 5:7] = boxes_px[:, 1, None]
+    x[:, 4] += 1.0
+    y[:, 6] += 1.0
+    if wrists_px is not None:
+        points[:, 7:] = wrists_px
     at = 0
     for model, rows in zip(cameras, count, strict=True):
-        part = slice(at, at + rows)
-        points[:, part] = undistorted(points[:, part], model).reshape(7, rows, 2)
+        part = points[at : at + rows]
+        part[:] = undistorted(part.reshape(-1, 2), model).reshape(part.shape)
         at += rows
-    return np.ascontiguousarray(points.transpose(2, 0, 1))
+    return np.ascontiguousarray(points.transpose(2, 1, 0))
+
+
+# Pixel steps at which the tangents of a foot are taken.
+_FOOT_STEPS = np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
 
 
 def _spread_px(boxes: Floats, feet: Floats, size_px: Floats) -> tuple[Floats, Bools, Bools, Bools]:
@@ -139,28 +182,30 @@ def _spread_px(boxes: Floats, feet: Floats, size_px: Floats) -> tuple[Floats, Bo
     return sd, below, beside, above
 
 
+_HEIGHTS_M = np.array([[0.0], [HEAD_HEIGHT_M]])
+
+
 def _on_planes(t: Floats, views: _Views, sd: Floats) -> tuple[Floats, Floats, Bools]:
-    """Feet on the floor, then heads at head height: (2, 2n), covariance (3, 2n), valid (2n,)."""
-    n = t.shape[2]
-    x, y = np.empty((3, 2 * n)), np.empty((3, 2 * n))
-    x[:, :n], y[:, :n] = t[0, :3], t[1, :3]
-    x[:, n:], y[:, n:] = _heads(t, views.down)
-    R = np.concatenate((views.R, views.R), axis=2)
-    centre = np.concatenate((views.centre, views.centre), axis=1)
-    direction = R[:, 0, None] * x + R[:, 1, None] * y + R[:, 2, None]  # (3, 3 steps, 2n)
-    height = np.zeros(2 * n)
-    height[n:] = HEAD_HEIGHT_M
-    points, ok = meet_plane(centre[:, None], direction, height)
-    sd_u, sd_v = np.concatenate((sd, sd), axis=1)
-    Ju, Jv = (points[:, 1] - points[:, 0]) * sd_u, (points[:, 2] - points[:, 0]) * sd_v
-    with np.errstate(divide="ignore", invalid="ignore"):
-        lean = direction[:2, 0, n:] / direction[2, 0, n:] * HEAD_HEIGHT_SD_M
-    C = np.empty((3, 2 * n))  # J diag(sd^2) J' + floor; heads: + lean lean'
-    C[[0, 2]] = Ju * Ju + Jv * Jv + FLOOR_SD_M**2
-    C[1] = Ju[0] * Ju[1] + Jv[0] * Jv[1]
-    C[[0, 2], n:] += lean * lean
-    C[1, n:] += lean[0] * lean[1]
-    return points[:, 0], C, np.asarray(ok.all(axis=0))
+    """Feet on the floor, heads at head height: (2, 2, n), covariance (3, 2, n), valid (2, n).
+
+    The second axis is foot or head.
+    """
+    n, R = t.shape[2], views.R
+    x, y = np.empty((3, 2, n)), np.empty((3, 2, n))  # three steps each
+    x[:, 0], y[:, 0] = t[0, :3], t[1, :3]
+    x[:, 1], y[:, 1] = _heads(t, views.down)
+    direction = R[:, 0, None, None] * x + R[:, 1, None, None] * y + R[:, 2, None, None]
+    points, ok = meet_plane(views.centre[:, None, None], direction, _HEIGHTS_M)
+    J = (points[:, 1:] - points[:, :1]) * sd[:, None]  # columns of J diag(sd): (2, 2 steps, 2, n)
+    lean = direction[:2, 0, 1] / direction[2, 0, 1] * HEAD_HEIGHT_SD_M
+    C = np.empty((3, 2, n))  # J diag(sd^2) J' + floor; heads: + lean lean'
+    squares = J * J
+    C[::2] = squares[:, 0] + squares[:, 1] + FLOOR_SD_M**2
+    mixed = J[0] * J[1]
+    C[1] = mixed[0] + mixed[1]
+    C[::2, 1] += lean * lean
+    C[1, 1] += lean[0] * lean[1]
+    return points[:, 0], C, np.logical_and.reduce(ok, axis=0)
 
 
 def _heads(t: Floats, down: Floats) -> tuple[Floats, Floats]:
@@ -168,10 +213,16 @@ def _heads(t: Floats, down: Floats) -> tuple[Floats, Floats]:
 
     The head is where the upright line through the box's middle meets the row of its top edge.
     """
-    middle, row = t[:, [3, 4, 3]], t[1][[5, 5, 6]]
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        slope = (middle[0] - down[0]) / (middle[1] - down[1])
-        return middle[0] + slope * (row - middle[1]), row
+    middle, row = t.take((3, 4, 3), axis=1), t[1].take((5, 5, 6), axis=0)
+    slope = (middle[0] - down[0]) / (middle[1] - down[1])
+    return middle[0] + slope * (row - middle[1]), row
+
+
+def _unit_rays(t: Floats, R: Floats) -> Floats:
+    """(3, k, n) unit directions in the store frame of tangents (2, k, n)."""
+    bundle = R[:, 0, None] * t[0] + R[:, 1, None] * t[1] + R[:, 2, None]
+    squares = bundle * bundle
+    return np.asarray(bundle / np.sqrt(squares[0] + squares[1] + squares[2]))
 
 
 def _hidden(
@@ -179,18 +230,20 @@ def _hidden(
 ) -> tuple[Bools, Floats]:
     """Feet said to be hidden: they lie beyond the head's position by more than chance. And the
     foot covariance (3, n) with the doubt in it where it is not said."""
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        d, S, away = foot - head, R_foot + R_head, head - eye[:2]
-        ax, ay = away / np.hypot(away[0], away[1])
-        var = S[0] * ax * ax + 2 * S[1] * ax * ay + S[2] * ay * ay
-        gap = d[0] * ax + d[1] * ay
-        whole = np.exp(-0.5 * np.minimum(gap * gap / var, 50.0)) / np.sqrt(2 * np.pi * var)
-        odds = HIDDEN_SHARE / (1 - HIDDEN_SHARE) / (HIDDEN_RANGE_M * whole)
-        doubt = np.where(gap > 0, odds / (1 + odds), 0.0)
-        R = R_foot.copy()
-        R[[0, 2]] += doubt * d * d
-        R[1] += doubt * d[0] * d[1]
-        return np.asarray((gap > 0) & (gap * gap > HIDDEN2 * var)), R
+    d, S, away = foot - head, R_foot + R_head, head - eye[:2]
+    ax, ay = away / np.hypot(away[0], away[1])
+    var = S[0] * ax * ax + 2 * S[1] * ax * ay + S[2] * ay * ay
+    gap = d[0] * ax + d[1] * ay
+    gap2 = gap * gap
+    whole = np.exp(-0.5 * np.minimum(gap2 / var, 50.0)) / np.sqrt(2 * np.pi * var)
+    odds = HIDDEN_SHARE / (1 - HIDDEN_SHARE) / (HIDDEN_RANGE_M * whole)
+    farther = gap > 0
+    doubt = np.where(farther, odds / (1 + odds), 0.0)
+    R = R_foot.copy()
+    doubt_d = doubt * d
+    R[::2] += doubt_d * d
+    R[1] += doubt_d[0] * d[1]
+    return np.asarray(farther & (gap2 > HIDDEN2 * var)), R
 
 
 def short_people(
@@ -203,11 +256,11 @@ def short_people(
         others: (m, 2) where other detections and people are, of ``other_camera`` (m,), -1 for
             people: they are supported by every camera.
     """
-    at = np.concatenate((others, foot)), np.concatenate((others, head))
-    by = np.concatenate((other_camera, camera))
-    elsewhere = by != camera[:, None]
-    votes = [
-        (elsewhere & (((place[:, None] - seen) ** 2).sum(axis=2) < SAME_PLACE_M**2)).sum(axis=1)
-        for place, seen in zip((foot, head), at, strict=True)
-    ]
+    elsewhere = np.concatenate((other_camera, camera)) != camera[:, None]
+    votes = []
+    for place in (foot, head):
+        seen = np.concatenate((others, place))
+        dx, dy = seen[:, 0] - place[:, :1], seen[:, 1] - place[:, 1:]
+        near = dx * dx + dy * dy < SAME_PLACE_M**2
+        votes.append((elsewhere & near).sum(axis=1))
     return np.asarray(votes[0] > votes[1])

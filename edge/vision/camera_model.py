@@ -7,7 +7,7 @@ floor z = 0 where its height has run out. Frames and their letters: docs/FRAMES.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
@@ -30,7 +30,8 @@ class CameraModel:
 
     ``camera_matrix`` (3, 3) pixels; ``distortion`` (5,); ``store_from_camera`` and its inverse
     (4, 4) metres; ``radius2_max``: squared tangent of the ray angle where the distortion stops
-    being invertible.
+    being invertible. ``view`` (16,), for passes over many cameras: centre, rotation by rows,
+    tangents of straight down, image size.
     """
 
     camera_matrix: Floats
@@ -40,11 +41,16 @@ class CameraModel:
     width_px: float
     height_px: float
     radius2_max: float
+    view: Floats = field(init=False)
 
     def __post_init__(self) -> None:
-        read_only(
-            self.camera_matrix, self.distortion, self.store_from_camera, self.camera_from_store
-        )
+        pose = self.store_from_camera
+        with np.errstate(divide="ignore", invalid="ignore"):
+            down = pose[2, :2] / pose[2, 2]  # R' (0, 0, -1) over its depth; the signs cancel
+        size = (self.width_px, self.height_px)
+        object.__setattr__(self, "view", np.array([*pose[:3, 3], *pose[:3, :3].flat, *down, *size]))
+        read_only(self.camera_matrix, self.distortion, self.view)
+        read_only(self.store_from_camera, self.camera_from_store)
 
 
 def camera_model(camera: Camera) -> CameraModel:

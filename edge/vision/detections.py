@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from edge.vision import body_fit
-from edge.vision.camera_model import CameraModel, rays, undistorted
+from edge.vision.camera_model import CameraModel
 from messages.arrays import Bools, Floats, Floats32, Ints
 from messages.observations import PersonDetections
 
@@ -32,7 +32,7 @@ class FloorDetections:
 
     ``camera`` (m,): which packet of the instant. ``position`` (2, m) metres; ``covariance``
     (3, m) xx, xy, yy; ``age_s`` (m,) seconds before the instant; ``may_start`` (m,) good enough
-    to start a track. ``wrist_rays``: (m, 2, 3) directions, NaN unseen, with ``origin`` (m, 3).
+    to start a track. ``wrist_rays``: (3, 2, m) directions, NaN unseen, with ``origin`` (3, m).
     """
 
     at_ns: int
@@ -44,22 +44,50 @@ class FloorDetections:
     wrist_rays: Floats | None = None
     origin: Floats | None = None
 
-    def inside(self, low: Floats, high: Floats) -> FloorDetections:
-        """Those in the rectangle from ``low`` to ``high`` (2,)."""
-        inner = (self.position >= low[:, None]) & (self.position <= high[:, None])
-        return self if inner.all() else self._only(np.flatnonzero(inner.all(axis=0)))
 
-    def _only(self, k: Ints) -> FloorDetections:
-        return FloorDetections(
+@dataclass(frozen=True, slots=True, eq=False)
+class Sighting:
+    """What the packets of one instant show, before anything is known of people.
+
+    The arrays are those of ``FloorDetections``, with rows that may yet be dropped. ``usable``,
+    ``may_start`` (m,): by score and border alone. ``fit``: as ``body_fit`` found them, ages in
+    the covariances.
+    """
+
+    at_ns: int
+    camera: Ints
+    age_s: Floats
+    usable: Bools
+    may_start: Bools
+    fit: body_fit.FloorFit
+
+    def among(self, people: Floats, low: Floats, high: Floats) -> FloorDetections:
+        """Its detections in the rectangle from ``low`` to ``high`` (2, 1).
+
+        ``people`` (n, 2): where people are known to be; they help to tell a short person from one
+        whose feet are hidden.
+        """
+        if self.doubtful:
+            _stand_short_people(self.fit, self.camera, people)
+        position, R = self.fit.position.T, self.fit.covariance
+        inside = (position >= low) & (position <= high)
+        found = FloorDetections(
             self.at_ns,
-            self.camera[k],
-            self.position[:, k],
-            self.covariance[:, k],
-            self.age_s[k],
-            self.may_start[k],
-            None if self.wrist_rays is None else self.wrist_rays[k],
-            None if self.origin is None else self.origin[k],
+            self.camera,
+            position,
+            R,
+            self.age_s,
+            self.may_start & (R[0] + R[2] < 2 * START_SD_MAX_M**2),
+            self.fit.wrist_rays,
+            self.fit.eye,
         )
+        kept = (self.usable & inside[0] & inside[1]).nonzero()[0]
+        return found if len(kept) == len(self.usable) else _only(found, kept)
+
+    @property
+    def doubtful(self) -> bool:
+        """True when it matters where other people are."""
+        return bool(np.count_nonzero(self.fit.doubtful))
 
 
 def instants(
@@ -127,94 +155,127 @@ def _same_instant(group: list[PersonDetections], packet: PersonDetections) -> bo
 
 
 def on_floor(
-    group: Sequence[PersonDetections],
+    groups: Sequence[Sequence[PersonDetections]],
     cameras: Mapping[str, CameraModel],
-    at_ns: int,
-    people: Floats,
-) -> FloorDetections:
-    """One instant's packets as floor points, with their age at ``at_ns``.
+    since_ns: int,
+) -> list[Sighting]:
+    """The packets of several instants as floor points, in one pass.
 
-    Boxes with NaN or off the floor are left out. ``people`` (n, 2): where people are known to be;
-    they help to tell a short person from one whose feet are hidden.
+    An instant is at its newest packet, and not before ``since_ns`` or the one before it.
     """
-    pixel = [k for k, packet in enumerate(group) if packet.positions_store_m is None]
-    floor = [k for k, packet in enumerate(group) if packet.positions_store_m is not None]
-    order = pixel + floor
-    count = [len(group[k].scores) for k in order]
-    scores = np.concatenate([group[k].scores for k in order])
-    camera = np.repeat(np.array(order, dtype=np.int64), count)
-    age_s = np.repeat([(at_ns - group[k].captured_at_ns) * 1e-9 for k in order], count)
-    fit = _fitted([group[k] for k in pixel], cameras)
-    if fit.doubtful.any():
-        _stand_short_people(fit, camera[: len(fit.ok)], people)
-    position, R, ok, cut = _with_positions([group[k] for k in floor], fit)
-    R[[0, 2]] += (AGE_SPEED_SD_M_S * age_s) ** 2
-    may_start = (scores >= SCORE_START_MIN) & ~cut & (R[0] + R[2] < 2 * START_SD_MAX_M**2)
-    rays_, origin = _wrists([group[k] for k in pixel], len(scores), cameras)
-    everything = FloorDetections(
-        at_ns, camera, np.ascontiguousarray(position.T), R, age_s, may_start, rays_, origin
-    )
-    ok &= scores >= SCORE_MIN
-    return everything if ok.all() else everything._only(np.flatnonzero(ok))
+    packets = [packet for group in groups for packet in group]
+    count = [len(packet.scores) for packet in packets]
+    instants_ns, ages_ns = _instants_ns(groups, since_ns)
+    age_s: Floats = (np.array(ages_ns, dtype=np.int64) * np.float64(1e-9)).repeat(count)
+    camera = np.array([k for group in groups for k in range(len(group))]).repeat(count)
+    scores = np.concatenate([packet.scores for packet in packets])
+    fit = _fitted(packets, count, cameras)
+    late2 = (AGE_SPEED_SD_M_S * age_s) ** 2
+    fit.covariance[::2] += late2
+    fit.foot_covariance[::2] += late2
+    usable = fit.ok & (scores >= SCORE_MIN)
+    may_start = (scores >= SCORE_START_MIN) & ~fit.cut
+    found, first, packet = [], 0, 0
+    for group, at_ns in zip(groups, instants_ns, strict=True):
+        m = sum(count[packet : packet + len(group)])
+        part = slice(first, first + m)
+        first, packet = first + m, packet + len(group)
+        found.append(
+            Sighting(
+                at_ns, camera[part], age_s[part], usable[part], may_start[part], fit.only(part)
+            )
+        )
+    return found
+
+
+def _instants_ns(
+    groups: Sequence[Sequence[PersonDetections]], since_ns: int
+) -> tuple[list[int], list[int]]:
+    """The instant of each group, and the age of each packet at it."""
+    instants_ns, ages_ns = [], []
+    for group in groups:
+        since_ns = max(group[-1].captured_at_ns, since_ns)
+        instants_ns.append(since_ns)
+        ages_ns += [since_ns - packet.captured_at_ns for packet in group]
+    return instants_ns, ages_ns
 
 
 def _fitted(
-    packets: Sequence[PersonDetections], cameras: Mapping[str, CameraModel]
+    packets: Sequence[PersonDetections], count: Sequence[int], cameras: Mapping[str, CameraModel]
 ) -> body_fit.FloorFit:
-    boxes: list[Floats | Floats32] = [np.zeros((0, 4)), *(p.boxes_px for p in packets)]
-    feet: list[Floats | Floats32] = [np.zeros((0, 2)), *(p.feet_px for p in packets)]
-    return body_fit.fit(
+    """All packets on the floor: boxes by ``body_fit``, points of senders that work there as
+    they come."""
+    pixel = [packet for packet in packets if packet.positions_store_m is None]
+    boxes: list[Floats | Floats32] = [_NO_BOX, *(p.boxes_px for p in pixel)]
+    feet: list[Floats | Floats32] = [_NO_FOOT, *(p.feet_px for p in pixel)]
+    fit = body_fit.fit(
         np.concatenate(boxes),
         np.concatenate(feet),
-        [cameras[packet.camera] for packet in packets],
-        [len(packet.scores) for packet in packets],
+        [cameras[packet.camera] for packet in pixel],
+        [len(packet.scores) for packet in pixel],
+        _wrists(pixel),
     )
+    return fit if len(pixel) == len(packets) else _with_positions(packets, count, fit)
+
+
+_NO_BOX, _NO_FOOT = np.zeros((0, 4)), np.zeros((0, 2))
+
+
+def _wrists(packets: Sequence[PersonDetections]) -> Floats | None:
+    """(n, 2, 2) pixels, NaN unseen; None where no packet shows any."""
+    if all(packet.wrists_px is None for packet in packets):
+        return None
+    nobodys = [np.full((len(p.scores), 2, 2), np.nan) for p in packets if p.wrists_px is None]
+    rest = iter(nobodys)
+    shown = [next(rest) if p.wrists_px is None else p.wrists_px for p in packets]
+    return np.asarray(np.concatenate(shown), dtype=np.float64)
+
+
+def _with_positions(
+    packets: Sequence[PersonDetections], count: Sequence[int], fit: body_fit.FloorFit
+) -> body_fit.FloorFit:
+    """Put the floor points of senders that work in the store frame in their places."""
+    n = sum(count)
+    given = np.array([packet.positions_store_m is not None for packet in packets]).repeat(count)
+    whole = body_fit.FloorFit(
+        position=np.zeros((n, 2)),
+        covariance=np.zeros((3, n)),
+        ok=np.ones(n, np.bool_),
+        cut=np.zeros(n, np.bool_),
+        doubtful=np.zeros(n, np.bool_),
+        foot=np.zeros((n, 2)),
+        foot_covariance=np.zeros((3, n)),
+        wrist_rays=None if fit.wrist_rays is None else np.full((3, 2, n), np.nan),
+        eye=None if fit.eye is None else np.zeros((3, n)),
+    )
+    whole.fill(~given, fit)
+    points = [p.positions_store_m for p in packets if p.positions_store_m is not None]
+    whole.position[given] = np.concatenate(points)
+    whole.covariance[::2, given] = POSITION_SD_M**2
+    whole.ok[given] = np.isfinite(whole.position[given]).all(axis=1)
+    return whole
 
 
 def _stand_short_people(fit: body_fit.FloorFit, camera: Ints, people: Floats) -> None:
     """Move the doubtful fits to their feet where other cameras or people known agree."""
-    k = np.flatnonzero(fit.doubtful)
-    rest = np.flatnonzero(~fit.doubtful & fit.ok)
+    k = fit.doubtful.nonzero()[0]
+    rest = (~fit.doubtful & fit.ok).nonzero()[0]
     others = np.concatenate((fit.position[rest], people))
     by = np.concatenate((camera[rest], np.full(len(people), -1)))
     short = k[body_fit.short_people(fit.foot[k], fit.position[k], camera[k], others, by)]
-    fit.position[short] = fit.foot[short]
-    fit.covariance[:, short] = fit.foot_covariance[:, short]
+    if len(short):
+        fit.position[short] = fit.foot[short]
+        fit.covariance[:, short] = fit.foot_covariance[:, short]
 
 
-def _with_positions(
-    packets: Sequence[PersonDetections], fit: body_fit.FloorFit
-) -> tuple[Floats, Floats, Bools, Bools]:
-    """Append the floor points of senders that work in the store frame."""
-    given = [p.positions_store_m for p in packets if p.positions_store_m is not None]
-    if not given:
-        return fit.position, fit.covariance, fit.ok, fit.cut
-    points = np.concatenate(given).astype(np.float64)
-    R = np.zeros((3, len(points)))
-    R[[0, 2]] = POSITION_SD_M**2
-    return (
-        np.concatenate((fit.position, points)),
-        np.concatenate((fit.covariance, R), axis=1),
-        np.concatenate((fit.ok, np.isfinite(points).all(axis=1))),
-        np.concatenate((fit.cut, np.zeros(len(points), np.bool_))),
+def _only(seen: FloorDetections, k: Ints) -> FloorDetections:
+    return FloorDetections(
+        seen.at_ns,
+        seen.camera[k],
+        seen.position.take(k, axis=1),
+        seen.covariance.take(k, axis=1),
+        seen.age_s[k],
+        seen.may_start[k],
+        None if seen.wrist_rays is None else seen.wrist_rays.take(k, axis=2),
+        None if seen.origin is None else seen.origin.take(k, axis=1),
     )
-
-
-def _wrists(
-    packets: Sequence[PersonDetections], m: int, cameras: Mapping[str, CameraModel]
-) -> tuple[Floats | None, Floats | None]:
-    """Rays through seen wrists, (m, 2, 3), with their origins (m, 3); None where nobody's are."""
-    if all(packet.wrists_px is None for packet in packets):
-        return None, None
-    directions, origin = np.full((m, 2, 3), np.nan), np.zeros((m, 3))
-    at = 0
-    for packet in packets:
-        n, model = len(packet.scores), cameras[packet.camera]
-        origin[at : at + n] = model.store_from_camera[:3, 3]
-        if packet.wrists_px is not None:
-            points = packet.wrists_px.reshape(-1, 2).astype(np.float64)
-            bundle = rays(undistorted(points, model), model)
-            bundle /= np.sqrt((bundle * bundle).sum(axis=0))
-            directions[at : at + n] = bundle.T.reshape(n, 2, 3)
-        at += n
-    return directions, origin

@@ -25,26 +25,23 @@ BIRTH_SPEED_SD_M_S = 1.0
 XX, XY, XU, XV, YY, YU, YV, UU, UV, VV = range(10)
 _ROW = np.array([0, 0, 0, 0, 1, 1, 1, 2, 2, 3])
 _COLUMN = np.array([0, 1, 2, 3, 1, 2, 3, 2, 3, 3])
+_POSITION = np.array([XX, XY, XU, XV, XY, YY, YU, YV])  # the first two columns of the matrix
 
 
 def predict(mean: Floats, covariance: Floats, dt_s: float) -> tuple[Floats, Floats]:
     """Mean and covariance ``dt_s`` >= 0 later, no measurement. Shapes (4, n), (10, n)."""
     a, b, q_pp, q_pv, q_vv = motion(dt_s)
-    x, P = np.empty_like(mean), np.empty_like(covariance)
+    x, P, C = np.empty_like(mean), np.empty_like(covariance), covariance
     x[:2] = mean[:2] + a * mean[2:]
     x[2:] = b * mean[2:]
-    xx, xy, xu, xv, yy, yu, yv, uu, uv, vv = covariance  # P = F P F' + Q
-    a2 = a * a
-    P[XX] = xx + 2 * a * xu + a2 * uu + q_pp
-    P[XY] = xy + a * (xv + yu) + a2 * uv
-    P[YY] = yy + 2 * a * yv + a2 * vv + q_pp
-    P[XU] = b * (xu + a * uu) + q_pv
-    P[XV] = b * (xv + a * uv)
-    P[YU] = b * (yu + a * uv)
-    P[YV] = b * (yv + a * vv) + q_pv
-    P[UU] = b * b * uu + q_vv
-    P[UV] = b * b * uv
-    P[VV] = b * b * vv + q_vv
+    # P = F P F' + Q, both axes at once where their terms are alike
+    cross, speed = C[XU : YV + 1 : 4], C[UU::2]
+    P[XX : YY + 1 : 4] = C[XX : YY + 1 : 4] + 2 * a * cross + a * a * speed + q_pp
+    P[XY] = C[XY] + a * (C[XV] + C[YU]) + a * a * C[UV]
+    P[XU : YV + 1 : 4] = b * (cross + a * speed) + q_pv
+    P[XV : YU + 1 : 2] = b * (C[XV : YU + 1 : 2] + a * C[UV])
+    P[UU:] = b * b * C[UU:]
+    P[UU::2] += q_vv
     return x, P
 
 
@@ -70,31 +67,33 @@ def update(
     Returns:
         Updated copies. Columns without a measurement keep their values.
     """
-    n = mean.shape[1]
-    det = R[0] * R[2] - R[1] * R[1]
-    i0, i1, i2 = R[2] / det, -R[1] / det, R[0] / det
-    rows = np.empty((5, len(track)))
-    rows[0], rows[1], rows[2] = i0, i1, i2
-    rows[3] = i0 * innovation[0] + i1 * innovation[1]
-    rows[4] = i1 * innovation[0] + i2 * innovation[1]
-    flat = np.bincount(
-        (np.arange(5)[:, None] * n + track).ravel(), rows.ravel(), minlength=5 * n
-    ).reshape(5, n)
-    l0, l1, l2, g0, g1 = flat  # L = sum of R^-1, g = sum of R^-1 d
+    L, g = _information(mean.shape[1], track, innovation, R)
     # K d = P[:, :2] (I + L P[:2, :2])^-1 g ; P' = P - P[:, :2] (I + L P[:2, :2])^-1 L P[:2, :]
-    xx, xy, yy = covariance[XX], covariance[XY], covariance[YY]
-    m00, m01 = 1 + l0 * xx + l1 * xy, l0 * xy + l1 * yy
-    m10, m11 = l1 * xx + l2 * xy, 1 + l1 * xy + l2 * yy
-    scale = 1 / (m00 * m11 - m01 * m10)
-    v0, v1 = (m11 * g0 - m01 * g1) * scale, (m00 * g1 - m10 * g0) * scale
-    k00, k01 = (m11 * l0 - m01 * l1) * scale, (m11 * l1 - m01 * l2) * scale
-    k11 = (m00 * l2 - m10 * l1) * scale
-    px = covariance[[XX, XY, XU, XV]]  # P[:, 0] and P[:, 1]
-    py = covariance[[XY, YY, YU, YV]]
-    x = mean + px * v0 + py * v1
-    wx, wy = px * k00 + py * k01, px * k01 + py * k11
-    P = covariance - (wx[_ROW] * px[_COLUMN] + wy[_ROW] * py[_COLUMN])
-    return x, P
+    Z = covariance.take(_POSITION, axis=0).reshape(2, 4, -1)  # P[:, 0] and P[:, 1]
+    M = (L[:2, None] * Z[0, :2]).reshape(4, -1)
+    M[::3] += 1.0
+    M += (L[1:, None] * Z[1, :2]).reshape(4, -1)  # rows m00 m01 m10 m11 of I + L P
+    scale = 1 / (M[0] * M[3] - M[1] * M[2])
+    v = (M[::-3] * g - M[1:3] * g[::-1]) * scale
+    k0 = (M[3] * L[:2] - M[1] * L[1:]) * scale
+    k11 = (M[0] * L[2] - M[2] * L[1]) * scale
+    px, py = Z
+    W = np.empty_like(Z)
+    W[0], W[1] = px * k0[0] + py * k0[1], px * k0[1] + py * k11
+    product = W.take(_ROW, axis=1) * Z.take(_COLUMN, axis=1)
+    return mean + px * v[0] + py * v[1], covariance - (product[0] + product[1])
+
+
+def _information(n: int, track: Ints, d: Floats, R: Floats) -> tuple[Floats, Floats]:
+    """Per track L = sum of R^-1 (3, n), as 00 01 11, and g = sum of R^-1 d (2, n)."""
+    rows = np.empty((5, len(track)))
+    np.divide(R[::-1], R[0] * R[2] - R[1] * R[1], out=rows[:3])
+    np.negative(rows[1], out=rows[1])
+    rows[3:] = rows[:2] * d[0] + rows[1:3] * d[1]
+    place = np.arange(0, 5 * n, n)[:, None] + track
+    sums = np.bincount(place.ravel(), rows.ravel(), minlength=5 * n)
+    flat = np.asarray(sums, dtype=np.float64).reshape(5, n)
+    return flat[:3], flat[3:]
 
 
 def born(position: Floats, R: Floats) -> tuple[Floats, Floats]:
@@ -115,15 +114,14 @@ def bounded(
     The mean is clipped to [low, high] (2,) and stops there; a position variance above ``var_max``
     (2,) is scaled back, cross terms with it, so that the matrix stays positive definite.
     """
-    inside = np.clip(mean[:2], low[:, None], high[:, None])
-    out = inside != mean[:2]
+    at = mean[:2]
+    inside = np.minimum(np.maximum(at, low[:, None]), high[:, None])
     x = mean.copy()
     x[:2] = inside
-    x[2:] = np.where(out, 0.0, mean[2:])
+    x[2:][inside != at] = 0.0
     s = np.ones_like(mean)
-    s[0] = np.sqrt(np.minimum(1.0, var_max[0] / covariance[XX]))
-    s[1] = np.sqrt(np.minimum(1.0, var_max[1] / covariance[YY]))
-    return x, covariance * (s[_ROW] * s[_COLUMN])
+    s[:2] = np.sqrt(np.minimum(1.0, var_max[:, None] / covariance[XX : YY + 1 : 4]))
+    return x, covariance * (s.take(_ROW, axis=0) * s.take(_COLUMN, axis=0))
 
 
 def full(covariance: Floats) -> Floats:

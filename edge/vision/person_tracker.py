@@ -45,6 +45,8 @@ NEW_AT_GATE_SOON = 0.3  # expected newcomers in the zone whose passage is not ye
 NEW_AT_GATE_LATE = 0.02  # and still not reported after GATE_WAIT_NS: tailgaters
 UNTOLD_NS = 2_000_000_000  # a newcomer at somebody's elbow must show as two boxes by then
 WRIST_AGE_NS = 150_000_000  # a sample shows wrists at most this old
+KNOWN = int(Phase.KNOWN)  # plain numbers: compared with arrays at every instant
+_NOWHERE = np.zeros((0, 2))
 
 
 class PersonTracker:
@@ -61,6 +63,8 @@ class PersonTracker:
         area = config.area
         self._low = np.array([area.x_min_m, area.y_min_m])
         self._high = np.array([area.x_max_m, area.y_max_m])
+        self._outer_low = (self._low - MARGIN_M)[:, None]
+        self._outer_high = (self._high + MARGIN_M)[:, None]
         size = self._high - self._low
         self._var_max = np.minimum(size**2 / 12, HIDDEN_SD_MAX_M**2)  # of a uniform spread
         self._per_m2 = 1.0 / min(float(size.prod()), AREA_MAX_M2)
@@ -83,12 +87,9 @@ class PersonTracker:
             state.camera_last_ns,
             state.counters,
         )
-        for group in groups:
-            at_ns = max(group[-1].captured_at_ns, state.at_ns)
-            known = state.people.phase == Phase.KNOWN
-            there = state.people.mean[:2, known & self._live()].T
-            seen = on_floor(group, self._cameras, at_ns, there)
-            self._instant(seen.inside(self._low - MARGIN_M, self._high + MARGIN_M))
+        for sighting in on_floor(groups, self._cameras, state.at_ns) if groups else ():
+            there = self._in_sight() if sighting.doubtful else _NOWHERE
+            self._instant(sighting.among(there, self._outer_low, self._outer_high))
         silent_until = now_ns - self._lateness_ns
         if silent_until > state.at_ns:
             self._instant(None, silent_until)
@@ -129,6 +130,12 @@ class PersonTracker:
                 mean, covariance, self._low, self._high, self._var_max
             )
 
+    def _in_sight(self) -> Floats:
+        """(k, 2) where the people known and seen lately are."""
+        people = self.state.people
+        rows = ((people.phase == KNOWN) & self._live()).nonzero()[0]
+        return np.asarray(people.mean[:2].take(rows, axis=1).T)
+
     def _live(self) -> Bools:
         """(n,) seen lately: detections are theirs by position alone."""
         limit = lifecycle.patience(HIDDEN_AFTER_NS, self.state.spacing_ns)
@@ -165,10 +172,9 @@ class PersonTracker:
         people = self.state.people
         if seen.wrist_rays is None or seen.origin is None or not len(track):
             return
-        rays = seen.wrist_rays[detection]
-        some = np.isfinite(rays).any(axis=(1, 2))
+        rays, origin = seen.wrist_rays, seen.origin
         rows, points = hands.locate(
-            seen.origin[detection[some]], rays[some], track[some], people.mean[:2].T
+            origin.take(detection, axis=1), rays.take(detection, axis=2), track, people.mean[:2]
         )
         people.wrists_store_m[rows] = points
         people.wrists_ns[rows] = seen.at_ns
