@@ -9,7 +9,6 @@ others stay as the reader read them, so that they are refused again.
 from __future__ import annotations
 
 import csv
-import json
 from collections import deque
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -22,8 +21,7 @@ import numpy as np
 from edge.config import parse
 from edge.gate import Claims, token_keys, verify_token
 from edge.recording import Recording
-from edge.recording_format import TOML, TRUTH, RecordingError
-from edge.recording_import import CREDENTIALS
+from edge.recording_format import TOML, TRUTH, RecordingError, plain_names
 from edge.recording_info import zero_ns
 from edge.sensors.clock_sync import Arrival, DeviceClock, arrive
 from edge.sensors.load_cell import BatchError, Calibration, calibration, check_batch, grams
@@ -220,7 +218,7 @@ class _Names:
 
     def __init__(self, recording: Recording, config: StoreConfig) -> None:
         self._keys = token_keys(config.credential_keys)
-        self._plain = _plain_names(recording)
+        self._plain = plain_names(recording.attachments)
         self._accepted: dict[str, deque[bool]] = {}
         for output in recording.live_events():
             match output.message:
@@ -237,11 +235,3 @@ class _Names:
         outcomes = self._accepted.get(claims.jti)
         accepted = outcomes.popleft() if outcomes else not self._accepted
         return (self._plain.get(claims.jti, str(claims.jti)) if accepted else text), claims.party
-
-
-def _plain_names(recording: Recording) -> dict[str, str]:
-    try:
-        names = json.loads(recording.attachments.get(CREDENTIALS, b"{}"))
-        return {str(key): str(value) for key, value in names.items()}
-    except (ValueError, AttributeError):
-        return {}

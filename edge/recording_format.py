@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as package_version
@@ -22,6 +24,7 @@ from messages.observations import (
 
 PROFILE = "walkout"
 TOML, SNAPSHOT, TRUTH = "store.toml", "snapshot", "truth.json"  # names of attachments
+CREDENTIALS = "credentials.json"  # of an import: ids of credentials that are not the plain name
 METADATA = "walkout"
 STEPS, EVENTS, COMMANDS, SCENE = "/steps", "/events", "/commands", "/scene"
 RAW_PREFIX = "/raw/"
@@ -64,6 +67,15 @@ _TOPIC: dict[type, str] = {
     ClockAnchor: "/clock",
     StepSetAside: "/set_aside",
 }
+
+
+def plain_names(attachments: Mapping[str, bytes]) -> dict[str, str]:
+    """Ids of credentials and the names that they stand for, where an import made them unique."""
+    try:
+        names = json.loads(attachments.get(CREDENTIALS, b"{}"))
+        return {str(key): str(value) for key, value in names.items()}
+    except (ValueError, AttributeError):
+        return {}
 
 
 def version() -> str:

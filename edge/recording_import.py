@@ -29,7 +29,7 @@ from edge.config import parse
 from edge.csv_tables import Format, Table, fault, nearest, read, times_ns
 from edge.import_gates import Issuer, gate_signals
 from edge.import_weights import shelf_batches
-from edge.recording_format import TRUTH
+from edge.recording_format import CREDENTIALS, TRUTH
 from edge.recording_writer import RecordingWriter
 from messages.arrays import Ints
 from messages.ids import CameraId, ShelfId
@@ -42,7 +42,6 @@ BOXES = Format(id="camera", numbers=("t_s", "x1", "y1", "x2", "y2", "score"))
 POINTS = Format(id="camera", numbers=("t_s", "x_m", "y_m", "score"))
 GATES = Format(id="gate", numbers=("t_s",), texts=("signal", "credential"), optional=("party",))
 FILES = ("weights.csv", "detections.csv", "gates.csv")
-CREDENTIALS = "credentials.json"
 TRUTH_BYTES_MAX = 64 * 2**20
 START_NS = NS  # store time of the base: 0 means "not known" in some fields
 WALL_START_NS = 1_767_225_600 * NS  # 2026-01-01T00:00:00Z, where t_s is no Unix time

@@ -12,13 +12,14 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 from edge.config import ConfigError, parse
 from edge.engine import Engine, restore, snapshot
 from edge.recording import Recording
+from edge.recording_format import plain_names
 from edge.snapshots import Snapshot
 from messages import codec
 from messages.commands import Command
@@ -72,6 +73,7 @@ class Replayed:
     ended_at_ns: int
     steps: int
     wall_s: float
+    names: Mapping[str, str] = field(default_factory=dict)  # credential -> its plain name
 
     @property
     def store_s(self) -> float:
@@ -118,6 +120,7 @@ class Player:
         self.commands: list[Command] = []
         self._given, self._began_at_ns = config, 0
         self._zero_ns = _zero_ns(source, name)
+        self._names = plain_names(source.attachments) if isinstance(source, Recording) else {}
         self.engine = self._first_engine(source)
 
     def play(self, step: Step) -> None:
@@ -149,6 +152,7 @@ class Player:
             ended_at_ns=self.now_ns,
             steps=self.steps,
             wall_s=wall_s,
+            names=self._names,
         )
 
     def _first_engine(self, source: Source) -> Engine:
@@ -193,13 +197,16 @@ def events_sha(events: Iterable[Event]) -> str:
     return hashlib.sha256(events_text(events)).hexdigest()
 
 
-def receipts(events: Iterable[Event], zero_ns: int = 0) -> list[dict[str, Any]]:
+def receipts(
+    events: Iterable[Event], zero_ns: int = 0, names: Mapping[str, str] | None = None
+) -> list[dict[str, Any]]:
     """``receipts.json``: the closed cart of each shopper, in the order of closing.
 
     Staff are never charged and have no receipt. ``closed_at_s`` counts from the recording's zero.
+    ``names``: plain names of credentials that an import had to make unique.
     """
     return [
-        _receipt(event, zero_ns)
+        _receipt(event, zero_ns, names or {})
         for event in events
         if isinstance(event, CartClosed) and event.kind is VisitKind.SHOPPER
     ]
@@ -209,7 +216,8 @@ def write(replayed: Replayed, out: Path) -> None:
     """``events.jsonl``, ``receipts.json`` and ``timing.json`` into a folder, which is made."""
     out.mkdir(parents=True, exist_ok=True)
     (out / "events.jsonl").write_bytes(events_text(replayed.events))
-    write_json(out / "receipts.json", receipts(replayed.events, replayed.zero_ns))
+    rows = receipts(replayed.events, replayed.zero_ns, replayed.names)
+    write_json(out / "receipts.json", rows)
     write_json(out / "timing.json", timing(replayed.wall_s, replayed.store_s))
 
 
@@ -235,10 +243,10 @@ def write_json(path: Path, value: object) -> None:
     path.write_text(json.dumps(value, indent=1, allow_nan=False) + "\n", encoding="utf-8")
 
 
-def _receipt(cart: CartClosed, zero_ns: int) -> dict[str, Any]:
+def _receipt(cart: CartClosed, zero_ns: int, names: Mapping[str, str]) -> dict[str, Any]:
     return {
         "visit": cart.visit,
-        "credential": cart.credential,
+        "credential": names.get(cart.credential, cart.credential),
         "state": cart.state.value,
         "lines": [
             {

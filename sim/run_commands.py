@@ -89,7 +89,7 @@ def _runner(on_devices: bool) -> Callable[..., RunResult]:
 def _document(
     recording: Path, out: Path, replayed: replay.Replayed, copied: list[str]
 ) -> dict[str, Any]:
-    rows = replay.receipts(replayed.events, replayed.zero_ns)
+    rows = replay.receipts(replayed.events, replayed.zero_ns, replayed.names)
     return {
         "recording": str(recording),
         "folder": str(out),

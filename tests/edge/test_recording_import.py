@@ -218,6 +218,11 @@ def test_a_name_that_comes_again_is_another_visit_under_the_same_name(store: Pat
     started = [e for e in replay(recording).events if type(e).__name__ == "VisitStarted"]
     assert [e.credential for e in started] == ["ann", "ann#2"]
     assert json.loads(recording.attachments["credentials.json"]) == {"ann#2": "ann"}
+    done = replay(recording)
+    assert [r["credential"] for r in receipts(done.events, done.zero_ns, done.names)] == [
+        "ann",
+        "ann",
+    ]
 
 
 def test_a_code_that_is_shown_twice_before_going_in_is_used_once(store: Path) -> None:
