@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sim.report_facts import PUBLISHED, in_simulation
+from sim.report_facts import PUBLISHED, WINNER_ON_HARD_CASES, in_simulation
 from sim.report_figures import (
     calibration_chart,
     cards,
@@ -129,7 +129,10 @@ def _view(summary: Mapping[str, Any], runs: Sequence[Row]) -> Row:
         "ladder": _ladder(total),
         "published": [*in_simulation(total), *PUBLISHED],
         "kinds": [*[_row(k, m) for k, m in summary["kinds"].items()], sums],
-        "hard_cases": [_row(k, m) for k, m in summary["hard_cases"].items()],
+        "hard_cases": [
+            _row(k, m, published=WINNER_ON_HARD_CASES.get(k, ""))
+            for k, m in summary["hard_cases"].items()
+        ],
         "scenarios": [
             _row(k, m, title=m["title"], tags=_tags(m), story=first.get(k, ""))
             for k, m in summary["scenarios"].items()
@@ -161,7 +164,7 @@ def _reports(summary: Mapping[str, Any], out: Path) -> list[Row]:
 
 def _row(name: str, metrics: Mapping[str, Any], **more: Any) -> Row:
     plain: Row = {"name": name, "metrics": metrics, "title": "", "tags": "", "story": ""}
-    return plain | {"sum": False} | more
+    return plain | {"sum": False, "published": None} | more
 
 
 def _tags(metrics: Mapping[str, Any]) -> str:

@@ -133,7 +133,7 @@ def _short(value: float | None, key: str, percent: bool) -> str:
 
 def error_chart(total: Mapping[str, Any]) -> Markup:
     found = total["errors"]
-    rows = [(ERROR_NAMES.get(kind, kind), count) for kind, count in found.items()]
+    rows = [(name, found.get(kind, 0)) for kind, name in ERROR_NAMES.items()]
     return share_bars(rows, label="Units of each kind of error")
 
 

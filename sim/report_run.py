@@ -262,12 +262,21 @@ def _true_rows(
             "sku": action["sku"],
             "quantity": action["quantity"],
             "facing": action["facing"],
-            "place": places.get(action["facing"]),
+            "place": places.get(action["facing"]) or _stood(run, action["visit"], action["t_s"]),
             "plates": plates.get(action["facing"], []),
         }
         for action in run.actions
         if start_s <= action["t_s"] <= end_s and {action["visit"], action["to_visit"]} & concerned
     ]
+
+
+def _stood(run: _Run, visit: str, t_s: float) -> list[float] | None:
+    """Where the visit's first person was: goods passed on or left on the floor have no shelf."""
+    for path in run.paths:
+        if path["visit"] == visit and path["t_s"]:
+            nearest = min(range(len(path["t_s"])), key=lambda i: abs(path["t_s"][i] - t_s))
+            return [round(path["x_m"][nearest], 2), round(path["y_m"][nearest], 2)]
+    return None
 
 
 def _middle(points: Sequence[tuple[float, float]]) -> list[float]:

@@ -86,10 +86,18 @@ def _walk(story: Row, people: Sequence[str], plan: Plan) -> Row:
     return {
         "start": story["start_s"],
         "end": story["end_s"],
+        "shown": _first_shown(story),
         "left": scale.start_px,
         "right": scale.end_px,
         "walkers": walkers,
     }
+
+
+def _first_shown(story: Row) -> float:
+    """Where the slider starts: at the first moment in question, or in the middle of the stay."""
+    middle = (story["start_s"] + story["end_s"]) / 2
+    first = min((curve["start"] for curve in story["curves"]), default=middle)
+    return round(float(min(max(first, story["start_s"]), story["end_s"])), 1)
 
 
 def _plan(story: Row, store: Row, people: Sequence[str], plan: Plan) -> Markup:
@@ -149,7 +157,7 @@ def _lanes(story: Row, people: Sequence[str]) -> Markup:
     y = 6.0
     for name in people:
         class_ = person_class(people, name)
-        truth = [_true_label(a) for a in story["actions"] if name in (a["visit"], a["to"])]
+        truth = [_true_label(a, name) for a in story["actions"] if name in (a["visit"], a["to"])]
         said = [_said_label(e) for e in story["events"] if name in e["visits"]]
         for title, labels in (("truth", truth), ("Walkout", said)):
             lane, height = _lane(name, title, class_, labels, y, scale)
@@ -210,8 +218,11 @@ def _placed(labels: Sequence[Label], scale: Scale) -> tuple[list[tuple[Label, in
     return placed, max(len(free), 1)
 
 
-def _true_label(action: Row) -> Label:
-    return Label(action["t"], sentence(action), action["kind"], "true")
+def _true_label(action: Row, name: str) -> Label:
+    text = sentence(action)
+    if action["to"] == name and action["visit"] != name:
+        text = f"gets {action['quantity']} × {action['sku']} from {action['visit']}"
+    return Label(action["t"], text, action["kind"], "true")
 
 
 def _said_label(event: Row) -> Label:
