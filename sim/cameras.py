@@ -20,7 +20,7 @@ from messages.store_config import StoreConfig
 from sim.appearance import Appearance
 from sim.bodies import Bodies
 from sim.geometry import fixture_boxes
-from sim.outlines import View, area, boxes_around, in_view, overlaps
+from sim.outlines import LEVELS, View, area, in_view, overlaps
 from sim.outputs import CameraPacket
 from sim.projection import Lens, Lenses
 from sim.slots import Slots
@@ -39,6 +39,7 @@ BIAS_KEPT = 0.95  # of the slow error, from one image to the next: a second or s
 BIAS_STEP = math.sqrt(1 - BIAS_KEPT**2)
 BUSY_PROBABILITY = 0.01  # that a worker is busy with something else
 BUSY_MS = (50.0, 150.0)
+ALL_LEVELS = np.ones((len(LEVELS), 1), dtype=np.bool_)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -197,8 +198,8 @@ class Cameras:
         """True detections."""
         view = View.of(bodies, pairs.image, pairs.body, self.lenses, pairs.camera)
         open_, wrists_open = view.unhidden(bodies, pairs.image, self.lower, self.upper)
-        whole, some = boxes_around(view.low, view.high, view.ahead)
-        shown, _ = boxes_around(view.low, view.high, view.ahead & open_)
+        whole, some = view.box(ALL_LEVELS)
+        shown, _ = view.box(open_.T)
         inside = self._clipped(shown, pairs.camera)
         share = open_.mean(axis=1)
         enough = area(inside) > SHARE_VISIBLE_MIN * area(whole)

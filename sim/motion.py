@@ -72,8 +72,8 @@ class Walls:
         """Positions out of the fixtures and inside the area; who finds no way out stays put."""
         free = pushed_out(position, self.lower, self.upper)
         free = np.minimum(np.maximum(free, self.area_lower), self.area_upper)
-        inside = np.asarray((free[:, None] > self.lower) & (free[:, None] < self.upper))
-        caught = np.asarray(inside.all(axis=2)).any(axis=1)
+        inside = (free[:, None] > self.lower) & (free[:, None] < self.upper)
+        caught = np.logical_or.reduce(inside[..., 0] & inside[..., 1], axis=1)
         return np.where(caught[:, None], before, free)
 
 

@@ -1,4 +1,7 @@
-"""Bodies in images: rings around cylinders, the boxes around them, and what hides their parts."""
+"""Bodies in images: rings around cylinders, the boxes around them, and what hides their parts.
+
+Points lie in the first axes and people in the last one, so that numpy's inner loops are long.
+"""
 
 from __future__ import annotations
 
@@ -11,23 +14,22 @@ from sim.bodies import Bodies
 from sim.projection import Lenses
 from sim.sight import Lines, behind_boxes, behind_people
 
-RING = 8  # points around a cylinder
 LEVELS = np.array([0.0, 0.12, 0.3, 0.5, 0.7, 0.88, 1.0])  # of the height
 # Head and feet are narrower than the trunk.
 WIDTH = np.interp(LEVELS, [0.0, 0.3, 0.8, 1.0], [0.6, 0.9, 1.0, 0.45])
-_ANGLE = np.linspace(0, 2 * np.pi, RING, endpoint=False)
-_AROUND = np.column_stack([np.cos(_ANGLE), np.sin(_ANGLE)])
-_RINGS = len(LEVELS) * RING
-_SPREAD = (_AROUND[:, None] * WIDTH[:, None]).reshape(_RINGS, 2)  # around first, then up
+SIDES = 4  # of a ring as the camera sees it: far, left, near, right
+_RINGS = len(LEVELS) * SIDES
+_AHEAD = np.repeat([1.0, 0.0, -1.0, 0.0], len(LEVELS)) * np.tile(WIDTH, SIDES)
+_ASIDE = np.repeat([0.0, 1.0, 0.0, -1.0], len(LEVELS)) * np.tile(WIDTH, SIDES)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class View:
     """Bodies before cameras, p pairs: all their points in pixels and in the store."""
 
-    low: Floats  # (p, levels, 2) lowest and highest pixels of each ring
+    low: Floats  # (2, levels, p) lowest and highest pixels of each ring
     high: Floats
-    ahead: Bools  # (p, levels) the whole ring is before the lens
+    ahead: Bools  # (levels, p) the whole ring is before the lens
     foot_px: Floats  # (p, 2)
     wrists_px: Floats  # (p, 2, 2)
     wrists_ahead: Bools  # (p, 2)
@@ -38,24 +40,36 @@ class View:
     def of(bodies: Bodies, image: Ints, body: Ints, lenses: Lenses, camera: Ints) -> View:
         """Project everything in one call."""
         p, position = len(body), bodies.position_store_m[image, body]
-        axis_m = bodies.height_m[body][:, None] * LEVELS
-        wrists = bodies.wrists_store_m[image, body]
-        points = np.zeros((p, _RINGS + 3, 3))
-        _fill_rings(points[:, :_RINGS], position, bodies.radius_m[body], axis_m)
-        points[:, _RINGS, :2] = position
-        points[:, _RINGS + 1 :] = wrists
-        px, ahead = lenses.project(points, camera)
-        around = px[:, :_RINGS].reshape(p, RING, 2 * len(LEVELS))
+        axis_m = bodies.height_m[body] * LEVELS[:, None]
+        wrists, eye_m = bodies.wrists_store_m[image, body], lenses.position_store_m[camera]
+        points = np.zeros((3, _RINGS + 3, p))
+        _fill_rings(points, position, bodies.radius_m[body], axis_m, eye_m)
+        points[:2, _RINGS] = position.T
+        points[:, _RINGS + 1 :] = wrists.transpose(2, 1, 0)
+        u, v, ahead = lenses.project(points[0], points[1], points[2], camera)
+        around = np.stack([u[:_RINGS], v[:_RINGS]]).reshape(2, SIDES, len(LEVELS), p)
         return View(
-            low=around.min(axis=1).reshape(p, len(LEVELS), 2),
-            high=around.max(axis=1).reshape(p, len(LEVELS), 2),
-            ahead=np.asarray(ahead[:, :_RINGS].reshape(p, RING, len(LEVELS)).all(axis=1)),
-            foot_px=px[:, _RINGS],
-            wrists_px=px[:, _RINGS + 1 :],
-            wrists_ahead=ahead[:, _RINGS + 1 :],
+            low=around.min(axis=1),
+            high=around.max(axis=1),
+            ahead=np.logical_and.reduce(ahead[:_RINGS].reshape(SIDES, len(LEVELS), p), axis=0),
+            foot_px=np.column_stack([u[_RINGS], v[_RINGS]]),
+            wrists_px=np.stack([u[_RINGS + 1 :].T, v[_RINGS + 1 :].T], axis=2),
+            wrists_ahead=ahead[_RINGS + 1 :].T,
             body=body,
-            lines=_lines(position, axis_m, wrists, lenses.position_store_m[camera]),
+            lines=_lines(position, axis_m.T, wrists, eye_m),
         )
+
+    def box(self, levels: Bools) -> tuple[Floats, Bools]:
+        """Boxes (p, 4) around the rings of some levels (levels, p), and where there is any.
+
+        Without any the box is that of all levels.
+        """
+        shown = self.ahead & levels
+        some = np.logical_or.reduce(shown, axis=0)
+        shown |= ~some
+        first = np.where(shown, self.low, np.inf).min(axis=1)
+        last = np.where(shown, self.high, -np.inf).max(axis=1)
+        return np.concatenate([first, last]).T, some
 
     @property
     def gap_m(self) -> Floats:
@@ -98,18 +112,6 @@ def in_view(bodies: Bodies, lenses: Lenses, camera: Ints) -> tuple[Ints, Ints]:
     return image, body
 
 
-def boxes_around(low: Floats, high: Floats, levels: Bools) -> tuple[Floats, Bools]:
-    """Boxes (p, 4) around the rings of some levels, and (p,) True where there is any.
-
-    Without any the box is that of all levels.
-    """
-    some = np.asarray(levels.any(axis=1))
-    shown = (levels | ~some[:, None])[:, :, None]
-    first = np.where(shown, low, np.inf).min(axis=1)
-    last = np.where(shown, high, -np.inf).max(axis=1)
-    return np.hstack([first, last]), some
-
-
 def area(boxes: Floats) -> Floats:
     size = np.maximum(boxes[:, 2:] - boxes[:, :2], 0.0)
     return np.asarray(size[:, 0] * size[:, 1])
@@ -142,9 +144,16 @@ def _same_image(image: Ints) -> tuple[Ints, Ints]:
     return i, i + 1 + np.arange(len(i)) - first
 
 
-def _fill_rings(points: Floats, position: Floats, radius_m: Floats, axis_m: Floats) -> None:
-    points[:, :, :2] = position[:, None] + radius_m[:, None, None] * _SPREAD
-    points[:, :, 2] = np.tile(axis_m, RING)
+def _fill_rings(
+    points: Floats, position: Floats, radius_m: Floats, axis_m: Floats, eye_m: Floats
+) -> None:
+    """The rings' outermost points for who looks from the eye: (3, rings, p)."""
+    x, y = (position - eye_m[:, :2]).T
+    far = radius_m / np.maximum(np.hypot(x, y), 1e-6)
+    x, y = x * far, y * far
+    points[0, :_RINGS] = position[:, 0] + _AHEAD[:, None] * x - _ASIDE[:, None] * y
+    points[1, :_RINGS] = position[:, 1] + _AHEAD[:, None] * y + _ASIDE[:, None] * x
+    points[2, :_RINGS] = np.tile(axis_m, (SIDES, 1))
 
 
 def _lines(position: Floats, axis_m: Floats, wrists: Floats, eye_m: Floats) -> Lines:

@@ -69,17 +69,15 @@ class Lenses:
             size_px=np.array([lens.size_px for lens in lenses]).reshape(-1, 2),
         )
 
-    def project(self, points_store_m: Floats, camera: Ints) -> tuple[Floats, Bools]:
-        """Pixels (p, k, 2) of points (p, k, 3), row i seen by ``camera[i]``; see ``project``."""
-        p_camera = points_store_m @ self.turned[camera] + self.moved_m[camera][:, None]
-        k = self.distortion[camera].T[:, :, None]  # (5, p, 1)
-        bent, ahead = _bent(p_camera, k)
-        return bent * self.focal_px[camera][:, None] + self.centre_px[camera][:, None], ahead
-
-    def in_image(self, points_px: Floats, camera: Ints) -> Bools:
-        """(p, k) True where pixels (p, k, 2) lie inside the image."""
-        size = self.size_px[camera][:, None]
-        return np.asarray(((points_px >= 0) & (points_px < size)).all(axis=-1))
+    def project(
+        self, x: Floats, y: Floats, z: Floats, camera: Ints
+    ) -> tuple[Floats, Floats, Bools]:
+        """Pixels u, v (k, p) of store points (k, p), column i seen by ``camera[i]``; see below."""
+        R, t = self.turned[camera], self.moved_m[camera]
+        a, b, c = (x * R[:, 0, i] + y * R[:, 1, i] + z * R[:, 2, i] + t[:, i] for i in range(3))
+        bent_x, bent_y, ahead = _bent(a, b, c, self.distortion[camera].T)
+        focal, centre = self.focal_px[camera], self.centre_px[camera]
+        return bent_x * focal[:, 0] + centre[:, 0], bent_y * focal[:, 1] + centre[:, 1], ahead
 
 
 def project(points_store_m: Floats, lens: Lens) -> tuple[Floats, Bools]:
@@ -88,9 +86,10 @@ def project(points_store_m: Floats, lens: Lens) -> tuple[Floats, Bools]:
     Pixels may lie outside the image. Source: OpenCV calib3d, pinhole model with k1 k2 p1 p2 k3.
     """
     p_camera = points_store_m @ lens.camera_from_store[:3, :3].T + lens.camera_from_store[:3, 3]
-    bent, ahead = _bent(p_camera, lens.distortion)
+    x, y, z = p_camera[..., 0], p_camera[..., 1], p_camera[..., 2]
+    bent_x, bent_y, ahead = _bent(x, y, z, lens.distortion)
     K = lens.camera_matrix
-    return bent * (K[0, 0], K[1, 1]) + (K[0, 2], K[1, 2]), ahead
+    return np.stack([bent_x * K[0, 0] + K[0, 2], bent_y * K[1, 1] + K[1, 2]], axis=-1), ahead
 
 
 def in_image(points_px: Floats, lens: Lens) -> Bools:
@@ -98,15 +97,15 @@ def in_image(points_px: Floats, lens: Lens) -> Bools:
     return np.asarray(((points_px >= 0) & (points_px < lens.size_px)).all(axis=-1))
 
 
-def _bent(p_camera: Floats, coefficients: Floats) -> tuple[Floats, Bools]:
+def _bent(x: Floats, y: Floats, z: Floats, coefficients: Floats) -> tuple[Floats, Floats, Bools]:
     """Points on the plane one metre ahead after distortion, and True where that can be."""
-    depth = np.maximum(p_camera[..., 2], DEPTH_MIN_M)
-    x, y = p_camera[..., 0] / depth, p_camera[..., 1] / depth
-    r2 = x * x + y * y
-    ahead = (p_camera[..., 2] > DEPTH_MIN_M) & (r2 < TANGENT_MAX**2)
+    depth = np.maximum(z, DEPTH_MIN_M)
+    x, y = x / depth, y / depth
+    xx, yy, xy = x * x, y * y, x * y
+    r2 = xx + yy
+    ahead = (z > DEPTH_MIN_M) & (r2 < TANGENT_MAX**2)
     k1, k2, p1, p2, k3 = coefficients
     radial = 1 + r2 * (k1 + r2 * (k2 + r2 * k3))
-    bent = np.empty((*x.shape, 2))
-    bent[..., 0] = x * radial + 2 * p1 * x * y + p2 * (r2 + 2 * x * x)
-    bent[..., 1] = y * radial + p1 * (r2 + 2 * y * y) + 2 * p2 * x * y
-    return bent, ahead
+    bent_x = x * radial + 2 * p1 * xy + p2 * (r2 + 2 * xx)
+    bent_y = y * radial + p1 * (r2 + 2 * yy) + 2 * p2 * xy
+    return bent_x, bent_y, ahead

@@ -39,11 +39,11 @@ class Lines:
 
 def behind_boxes(lines: Lines, lower: Floats, upper: Floats) -> Bools:
     """(r, levels) True where a box (m, 3) hides the point. Source: slabs, Kay & Kajiya 1986."""
-    ground = lines.ground[:, None]
-    t_lower = (lower[None, :, :2] - lines.xy_m[:, None]) / ground
-    t_upper = (upper[None, :, :2] - lines.xy_m[:, None]) / ground
-    entered = np.maximum(np.minimum(t_lower, t_upper).max(axis=2), 0.0)
-    left = np.minimum(np.maximum(t_lower, t_upper).min(axis=2), 1.0)
+    ground, xy_m = lines.ground, lines.xy_m
+    x_in, x_out = _between(xy_m[:, 0], ground[:, 0], lower[:, 0], upper[:, 0])
+    y_in, y_out = _between(xy_m[:, 1], ground[:, 1], lower[:, 1], upper[:, 1])
+    entered = np.maximum(np.maximum(x_in, y_in), 0.0)
+    left = np.minimum(np.minimum(x_out, y_out), 1.0)
     row, box = np.nonzero(entered < left)
     rise, z = lines.rise[row], lines.z_m[row]
     z_in = z + entered[row, box][:, None] * rise
@@ -51,6 +51,13 @@ def behind_boxes(lines: Lines, lower: Floats, upper: Floats) -> Bools:
     hidden = np.minimum(z_in, z_out) < upper[box, 2:]
     hidden &= np.maximum(z_in, z_out) > lower[box, 2:]
     return _any_of_row(hidden, row, lines.z_m.shape)
+
+
+def _between(start: Floats, way: Floats, lower: Floats, upper: Floats) -> tuple[Floats, Floats]:
+    """Parts (r, m) of lines at which they enter and leave the slabs of one axis."""
+    per = 1.0 / way[:, None]
+    one, other = (lower - start[:, None]) * per, (upper - start[:, None]) * per
+    return np.minimum(one, other), np.maximum(one, other)
 
 
 def behind_people(lines: Lines, image: Ints, own: Ints, bodies: Bodies) -> Bools:
@@ -61,19 +68,19 @@ def behind_people(lines: Lines, image: Ints, own: Ints, bodies: Bodies) -> Bools
         own: (r,) whose point it is, who does not hide it; -1 where one's own body does, too.
     """
     ground = lines.ground
-    to = bodies.position_store_m[image] - lines.xy_m[:, None]  # (r, n, 2)
-    t = (to[..., 0] * ground[:, :1] + to[..., 1] * ground[:, 1:]) / (ground**2).sum(
-        axis=1, keepdims=True
-    )
-    off_x = to[..., 0] - t * ground[:, :1]
-    off_y = to[..., 1] - t * ground[:, 1:]
-    near = off_x**2 + off_y**2 < (HIDING_PART * bodies.radius_m) ** 2
-    blocked = near & (t > 0) & (t < 1)
+    way_x, way_y = ground[:, :1], ground[:, 1:]
+    to_x = bodies.position_store_m[:, :, 0][image] - lines.xy_m[:, :1]  # (r, n)
+    to_y = bodies.position_store_m[:, :, 1][image] - lines.xy_m[:, 1:]
+    length2 = way_x**2 + way_y**2
+    along = to_x * way_x + to_y * way_y  # t = along / length2
+    aside = to_x * way_y - to_y * way_x
+    near = aside**2 < length2 * (HIDING_PART * bodies.radius_m) ** 2
+    blocked = near & (along > 0) & (along < length2)
     mine = np.flatnonzero(own >= 0)
     blocked[mine, own[mine]] = False
     row, body = np.nonzero(blocked)
-    height = lines.z_m[row] + t[row, body][:, None] * lines.rise[row]
-    hidden = height < bodies.height_m[body][:, None]
+    t = along[row, body] / length2[row, 0]
+    hidden = lines.z_m[row] + t[:, None] * lines.rise[row] < bodies.height_m[body][:, None]
     return _any_of_row(hidden, row, lines.z_m.shape)
 
 

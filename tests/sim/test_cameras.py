@@ -10,7 +10,7 @@ from sim.bodies import Bodies
 from sim.cameras import Cameras, Faults
 from sim.first_store import first_store
 from sim.geometry import fixture_boxes
-from sim.outlines import View, boxes_around
+from sim.outlines import View
 from sim.outputs import CameraPacket
 from sim.projection import Lens, Lenses, project
 
@@ -88,8 +88,8 @@ def test_box_behind_a_gondola_ends_above_the_feet() -> None:
     lenses = Lenses.of([Lens.of(c) for c in STORE.cameras])
     one = np.zeros(1, int)
     view = View.of(bodies, one, one, lenses, one)
-    whole, _ = boxes_around(view.low, view.high, view.ahead)
-    part, _ = boxes_around(view.low, view.high, view.ahead & shown)
+    whole, _ = view.box(np.ones_like(shown.T))
+    part, _ = view.box(shown.T)
     assert part[0, 3] < whole[0, 3] - 10
 
 
