@@ -15,7 +15,7 @@ import numpy as np
 from edge.vision.association import sweep
 from edge.vision.ground_filter import SPEED_TAU_S, SPEED_VAR, XX, XY, YY, full
 from edge.vision.lifecycle import strangers
-from edge.vision.tracks import Encounters, People, Phase
+from edge.vision.tracks import KNOWN, PENDING, Encounters, People
 from messages.arrays import Bools, Floats, Ints
 
 NEAR_M = 1.0  # pairs looked at; two coasting tracks blur at 0.7 m
@@ -27,28 +27,33 @@ EVEN2 = 0.5  # nearer than this the boxes tell nothing; an exchange is as likely
 FADE2 = 1.0  # and beyond it, log odds lost per unit: crowds of tests/edge/vision, with a margin
 TEMPER = 0.6  # people turn and stop more than the motion law says: evidence of motion, discounted
 ENCOUNTERS_MAX = 512
+_OF_PLACE = np.array([XX, XY, YY])
 
 
 def near_pairs(mean: Floats, among: Bools) -> tuple[Ints, Ints]:
     """Rows i, j of the pairs nearer than ``NEAR_M``, both in ``among``, each pair once."""
-    rows = np.flatnonzero(among)
+    rows = among.nonzero()[0]
     if len(rows) < 2:
-        nothing = np.zeros(0, np.int64)
-        return nothing, nothing
-    rows = rows[np.argsort(mean[0, rows], kind="stable")]
-    x = mean[0, rows]
+        return _NONE, _NONE
+    x = mean[0].take(rows)
+    order = x.argsort(kind="stable")
+    rows, x = rows[order], x[order]
     a, b = sweep(x, x, x + NEAR_M)
     ok = a < b
     i, j = rows[a[ok]], rows[b[ok]]
-    ok = np.abs(mean[1, i] - mean[1, j]) < NEAR_M
+    ok = np.abs(mean[1].take(i) - mean[1].take(j)) < NEAR_M
     return i[ok], j[ok]
+
+
+_NONE = np.zeros(0, np.int64)
 
 
 def closeness(people: People, i: Ints, j: Ints) -> Floats:
     """Squared distance of each pair over the spread of one sighting and of the tracks."""
-    dx, dy = people.mean[:2, i] - people.mean[:2, j]
-    P = people.covariance[[[XX], [XY], [YY]], i] + people.covariance[[[XX], [XY], [YY]], j]
-    s0, s1, s2 = P[0] / 2 + SIGHT_SD_M**2, P[1] / 2, P[2] / 2 + SIGHT_SD_M**2
+    dx, dy = people.mean[:2].take(i, axis=1) - people.mean[:2].take(j, axis=1)
+    C = people.covariance.take(_OF_PLACE, axis=0)
+    s0, s1, s2 = (C.take(i, axis=1) + C.take(j, axis=1)) / 2
+    s0, s2 = s0 + SIGHT_SD_M**2, s2 + SIGHT_SD_M**2
     return np.asarray((s2 * dx * dx - 2 * s1 * dx * dy + s0 * dy * dy) / (s0 * s2 - s1 * s1))
 
 
@@ -94,7 +99,7 @@ def _follow(encounters: Encounters, people: People, live: Bools, at_ns: int) -> 
 def _open(
     encounters: Encounters, people: People, live: Bools, i: Ints, j: Ints, at_ns: int
 ) -> None:
-    known = live & ((people.phase == Phase.KNOWN) | (people.phase == Phase.PENDING))
+    known = live & ((people.phase == KNOWN) | (people.phase == PENDING))
     known &= ~strangers(people)
     ok = known[i] & known[j]
     i, j = i[ok], j[ok]
@@ -102,7 +107,7 @@ def _open(
         return
     d2 = closeness(people, i, j)
     ok = d2 < CLOSE2
-    if not ok.any():
+    if not np.count_nonzero(ok):
         return
     pair = np.sort(np.stack((people.track_id[i[ok]], people.track_id[j[ok]]), axis=1), axis=1)
     ok[ok] = ~np.isin(_key(pair), _key(np.sort(encounters.track, axis=1)))

@@ -13,8 +13,8 @@ from __future__ import annotations
 import numpy as np
 
 from edge.vision.association import OWN_SPACE_M, Pairs
-from edge.vision.tracks import People, Phase
-from messages.arrays import Bools, Ints
+from edge.vision.tracks import KNOWN, LEAVING, PENDING, TENTATIVE, People
+from messages.arrays import Bools, Floats, Ints
 
 CONFIRM_HITS = 3  # false boxes repeat at one place twice, hardly ever three times
 CONFIRM_AGE_NS = 150_000_000
@@ -37,27 +37,29 @@ def patience(limit_ns: int, spacing_ns: int) -> int:
 
 def confirm(people: People, at_ns: int) -> None:
     """TENTATIVE tracks with enough hits become PENDING."""
-    ready = (people.phase == Phase.TENTATIVE) & (people.hits >= CONFIRM_HITS)
+    tentative = people.phase == TENTATIVE
+    if not np.count_nonzero(tentative):
+        return
+    ready = tentative & (people.hits >= CONFIRM_HITS)
     ready &= at_ns - people.born_ns >= CONFIRM_AGE_NS
-    if ready.any():
-        people.phase[ready] = int(Phase.PENDING)
-        people.confirmed_ns[ready] = at_ns
+    people.phase[ready] = PENDING
+    people.confirmed_ns[ready] = at_ns
 
 
 def wanted(people: People, at_ns: int, spacing_ns: int) -> Bools:
     """(n,) False for tracks whose time is over (table above)."""
-    unseen = at_ns - people.last_seen_ns
-    if (unseen <= TENTATIVE_UNSEEN_NS).all():  # the shortest limit: nobody's time can be over
-        return np.ones(len(people), np.bool_)
+    phase, unseen = people.phase, at_ns - people.last_seen_ns
+    stranger = (phase == KNOWN) & _nobody(people)
+    mortal = (stranger | (phase != KNOWN)) & (unseen > TENTATIVE_UNSEEN_NS)  # the shortest limit
+    if not np.count_nonzero(mortal):
+        return np.asarray(~mortal)
     limit = np.full(len(people), np.iinfo(np.int64).max)
-    limit[people.phase == Phase.TENTATIVE] = patience(TENTATIVE_UNSEEN_NS, spacing_ns)
-    limit[people.phase == Phase.PENDING] = patience(PENDING_UNSEEN_NS, spacing_ns)
-    limit[people.phase == Phase.LEAVING] = patience(LEAVING_UNSEEN_NS, spacing_ns)
-    stranger = (people.phase == Phase.KNOWN) & (people.identity[:, -1] >= NOBODY_MIN)
-    if stranger.any():
-        real = people.last_seen_ns - people.born_ns >= STRANGER_REAL_NS
-        kept = np.where(real, STRANGER_KEPT_NS, patience(STRANGER_UNSEEN_NS, spacing_ns))
-        limit[stranger] = kept[stranger]
+    limit[phase == TENTATIVE] = patience(TENTATIVE_UNSEEN_NS, spacing_ns)
+    limit[phase == PENDING] = patience(PENDING_UNSEEN_NS, spacing_ns)
+    limit[phase == LEAVING] = patience(LEAVING_UNSEEN_NS, spacing_ns)
+    real = people.last_seen_ns - people.born_ns >= STRANGER_REAL_NS
+    limit[stranger & real] = STRANGER_KEPT_NS
+    limit[stranger & ~real] = patience(STRANGER_UNSEEN_NS, spacing_ns)
     return np.asarray(unseen <= limit)
 
 
@@ -69,18 +71,27 @@ def mark_distinct(
     Args:
         pairs, taken: of this instant. camera: (m,) of each detection. i, j: rows of near pairs.
     """
+    near = _gap2(people, i, j) < OWN_SPACE_M**2
+    if not np.count_nonzero(near):
+        return
+    i, j = i[near], j[near]
     hit = np.zeros((len(people), int(camera.max(initial=0)) + 1), np.bool_)
     hit[pairs.track[taken], camera[pairs.detection[taken]]] = True
     both = (hit[i] & hit[j]).any(axis=1)
-    both &= ((people.mean[:2, i] - people.mean[:2, j]) ** 2).sum(axis=0) < OWN_SPACE_M**2
     people.distinct_ns[i[both]] = at_ns
     people.distinct_ns[j[both]] = at_ns
+
+
+def _gap2(people: People, i: Ints, j: Ints) -> Floats:
+    """(k,) squared distance of each pair of rows, m2."""
+    dx, dy = people.mean[:2].take(i, axis=1) - people.mean[:2].take(j, axis=1)
+    return np.asarray(dx * dx + dy * dy)
 
 
 def strangers(people: People) -> Bools:
     """(n,) nobody known, first seen in an aisle lately: more often a false track than a body."""
     fresh = people.last_seen_ns - people.born_ns < STRANGER_REAL_NS
-    return np.asarray(fresh & ~people.from_gate & (people.identity[:, -1] >= NOBODY_MIN))
+    return np.asarray(fresh & ~people.from_gate & _nobody(people))
 
 
 def duplicates(people: People, i: Ints, j: Ints, at_ns: int) -> Bools:
@@ -90,12 +101,20 @@ def duplicates(people: People, i: Ints, j: Ints, at_ns: int) -> Bools:
     instant, but no camera has seen them as two.
     """
     drop = np.zeros(len(people), np.bool_)
-    a, b = np.where(people.track_id[i] > people.track_id[j], (i, j), (j, i))  # a is younger
-    near = ((people.mean[:2, i] - people.mean[:2, j]) ** 2).sum(axis=0) < DUPLICATE_M**2
-    fresh = people.phase[a] < Phase.KNOWN
-    fresh |= (people.phase[a] == Phase.KNOWN) & (people.identity[a, -1] >= NOBODY_MIN)
-    apart = np.minimum(people.distinct_ns[a], people.distinct_ns[b])
-    seen_now = (people.last_seen_ns[a] == at_ns) & (people.last_seen_ns[b] == at_ns)
-    near &= fresh & seen_now & ((apart == 0) | (at_ns - apart > DISTINCT_NS))
-    drop[a[near]] = True
+    younger = people.track_id[i] > people.track_id[j]
+    a, b = np.where(younger, i, j), np.where(younger, j, i)
+    fresh = (people.phase < KNOWN) | ((people.phase == KNOWN) & _nobody(people))
+    fresh &= people.last_seen_ns == at_ns
+    some = (fresh[a] & (people.last_seen_ns[b] == at_ns)).nonzero()[0]
+    if len(some):
+        a, b = a[some], b[some]
+        apart = np.minimum(people.distinct_ns[a], people.distinct_ns[b])
+        near = _gap2(people, a, b) < DUPLICATE_M**2
+        near &= (apart == 0) | (at_ns - apart > DISTINCT_NS)
+        drop[a[near]] = True
     return drop
+
+
+def _nobody(people: People) -> Bools:
+    """(n,) identity says that this is nobody known."""
+    return np.asarray(people.identity[:, -1] >= NOBODY_MIN)

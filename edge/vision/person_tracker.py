@@ -22,7 +22,15 @@ from edge.vision.camera_model import CameraModel, camera_model
 from edge.vision.detections import FUTURE_MAX_NS, FloorDetections, instants, on_floor
 from edge.vision.ground_filter import XX, YY
 from edge.vision.track_history import TrackWindow
-from edge.vision.tracks import TRACKS_MAX, PersonTrackerState, Phase, Tracks
+from edge.vision.tracks import (
+    KNOWN,
+    LEAVING,
+    PENDING,
+    TENTATIVE,
+    TRACKS_MAX,
+    PersonTrackerState,
+    Tracks,
+)
 from messages.arrays import Bools, Floats, Ints
 from messages.ids import GateId, VisitId
 from messages.observations import PersonDetections
@@ -45,7 +53,6 @@ NEW_AT_GATE_SOON = 0.3  # expected newcomers in the zone whose passage is not ye
 NEW_AT_GATE_LATE = 0.02  # and still not reported after GATE_WAIT_NS: tailgaters
 UNTOLD_NS = 2_000_000_000  # a newcomer at somebody's elbow must show as two boxes by then
 WRIST_AGE_NS = 150_000_000  # a sample shows wrists at most this old
-KNOWN = int(Phase.KNOWN)  # plain numbers: compared with arrays at every instant
 _NOWHERE = np.zeros((0, 2))
 
 
@@ -97,38 +104,41 @@ class PersonTracker:
     def _instant(self, seen: FloorDetections | None, at_ns: int = 0) -> None:
         """Everything that happens at one instant; ``seen`` None: no camera said anything."""
         state, people = self.state, self.state.people
-        self._predict(at_ns if seen is None else seen.at_ns, learn=seen is not None)
+        live = self._predict(at_ns if seen is None else seen.at_ns, learn=seen is not None)
         at_ns = state.at_ns
-        live = self._live()
         i, j = encounters.near_pairs(people.mean, live)
         encounters.observe(state.encounters, people, live, i, j, at_ns)
         if seen is not None and len(seen.camera):
             self._see(seen, live, i, j)
         self._tidy(i, j)
-        pending = people.phase == Phase.PENDING
-        if pending.any():
+        pending = people.phase == PENDING
+        if np.count_nonzero(pending):
             self._find_again(pending)
         if state.history.due(at_ns):
             self._record()
 
-    def _predict(self, at_ns: int, learn: bool) -> None:
+    def _predict(self, at_ns: int, learn: bool) -> Bools:
+        """Everybody at ``at_ns``. Returns (n,) whom the cameras saw lately."""
         state, people = self.state, self.state.people
         dt_ns = max(at_ns - state.at_ns, 0) if state.at_ns >= 0 else 0
         state.at_ns = max(at_ns, state.at_ns)
         if learn and dt_ns > 0:
             spacing = state.spacing_ns + (min(dt_ns, 2 * state.spacing_ns) - state.spacing_ns) // 5
             state.spacing_ns = min(max(spacing, SPACING_MIN_NS), SPACING_MAX_NS)
+        live = self._live()
         if not dt_ns or not len(people):
-            return
+            return live
         people.mean, people.covariance = ground_filter.predict(
             people.mean, people.covariance, dt_ns * 1e-9
         )
-        hidden = np.flatnonzero(~self._live())
+        hidden = (~live).nonzero()[0]
         if len(hidden):
-            mean, covariance = people.mean[:, hidden], people.covariance[:, hidden]
+            mean = people.mean.take(hidden, axis=1)
+            covariance = people.covariance.take(hidden, axis=1)
             people.mean[:, hidden], people.covariance[:, hidden] = ground_filter.bounded(
                 mean, covariance, self._low, self._high, self._var_max
             )
+        return live
 
     def _in_sight(self) -> Floats:
         """(k, 2) where the people known and seen lately are."""
@@ -144,7 +154,7 @@ class PersonTracker:
     def _see(self, seen: FloorDetections, live: Bools, i: Ints, j: Ints) -> None:
         """Associate, update, and start tracks for what remains unexplained."""
         people, n = self.state.people, len(self.state.people)
-        tentative = people.phase == Phase.TENTATIVE
+        tentative = people.phase == TENTATIVE
         pairs = association.pairs_in_reach(people.mean, people.covariance, live, tentative, seen)
         taken = association.assign(pairs, seen.camera, n)
         track, detection = pairs.track[taken], pairs.detection[taken]
@@ -156,9 +166,10 @@ class PersonTracker:
                 pairs.innovation[:, taken],
                 seen.covariance[:, detection],
             )
-            hit = np.bincount(track, minlength=n) > 0
-            people.hits[hit] += 1
-            people.views = np.maximum(people.views, np.bincount(track, minlength=n))
+            views = np.bincount(track, minlength=n)
+            hit = views > 0
+            people.hits += hit
+            people.views = np.maximum(people.views, views)
             people.last_seen_ns[hit] = seen.at_ns
         if len(i):
             lifecycle.mark_distinct(people, pairs, taken, seen.camera, i, j, seen.at_ns)
@@ -198,7 +209,7 @@ class PersonTracker:
         keep = lifecycle.wanted(people, state.at_ns, state.spacing_ns)
         if len(i):
             keep &= ~lifecycle.duplicates(people, i, j, state.at_ns)
-        if not keep.all():
+        if np.count_nonzero(keep) < len(keep):
             people.keep(keep)
 
     # --- hidden people, found again ---
@@ -206,13 +217,15 @@ class PersonTracker:
     def _find_again(self, pending: Bools) -> None:
         """Decide who the confirmed newcomers are, once they have waited long enough."""
         people = self.state.people
-        found = np.flatnonzero(pending & ~self._at_elbow(pending))
-        hidden = np.flatnonzero(self._missing())
-        likelihood = self._likelihoods(found, hidden)
+        found = (pending & ~self._at_elbow(pending)).nonzero()[0]
+        hidden = self._missing().nonzero()[0]
         awaited = self._awaited(found, hidden)
-        ready, fresh = self._ready(found, awaited, likelihood)
         enough = np.where(awaited | (people.views[found] > 1), SETTLE_NS, ONE_VIEW_NS)
         waited = self.state.at_ns - people.confirmed_ns[found] >= enough
+        if not np.count_nonzero(waited):
+            return
+        likelihood = self._likelihoods(found, hidden)
+        ready, fresh = self._ready(found, awaited, likelihood)
         if (ready & waited).any():
             together = ready & (waited | (people.views[found] > 1))
             self._reunite(found[together], hidden, likelihood[together], fresh[together])
@@ -231,14 +244,16 @@ class PersonTracker:
     def _missing(self) -> Bools:
         people = self.state.people
         unseen = self.state.at_ns - people.last_seen_ns
-        return np.asarray((people.phase == Phase.KNOWN) & (unseen > MISSING_AFTER_NS))
+        return np.asarray((people.phase == KNOWN) & (unseen > MISSING_AFTER_NS))
 
     def _at_elbow(self, pending: Bools) -> Bools:
         """(n,) newcomers beside somebody known, not yet seen as two boxes by one camera."""
         people = self.state.people
         elbow = pending & (people.distinct_ns == 0)
         elbow &= self.state.at_ns - people.born_ns < UNTOLD_NS
-        known = np.flatnonzero((people.phase == Phase.KNOWN) & self._live())
+        if not np.count_nonzero(elbow):
+            return np.asarray(elbow)
+        known = ((people.phase == KNOWN) & self._live()).nonzero()[0]
         dx = people.mean[0][:, None] - people.mean[0, known]
         dy = people.mean[1][:, None] - people.mean[1, known]
         return np.asarray(elbow & (dx * dx + dy * dy < association.OWN_SPACE_M**2).any(axis=1))
@@ -287,7 +302,7 @@ class PersonTracker:
         people.append(
             *ground_filter.born(place[:, None], R), np.ones(1, np.bool_), state.last_track, at_ns
         )
-        people.phase[-1], people.hits[-1] = int(Phase.KNOWN), 0
+        people.phase[-1], people.hits[-1] = KNOWN, 0
         people.last_seen_ns[-1] = at_ns - HIDDEN_AFTER_NS - 1
         people.identity[-1] = 0.0
         people.identity[-1, column] = 1.0
@@ -323,7 +338,7 @@ class PersonTracker:
         state.encounters.keep((state.encounters.track != people.track_id[row]).all(axis=1))
         if self._live()[row]:  # still in sight: followed out of the door so that it is no newcomer
             state.last_track += 1
-            people.track_id[row], people.phase[row] = state.last_track, int(Phase.LEAVING)
+            people.track_id[row], people.phase[row] = state.last_track, LEAVING
             people.identity[row] = 0.0
             people.identity[row, -1] = 1.0
         else:
@@ -337,14 +352,14 @@ class PersonTracker:
             return
         hidden = np.flatnonzero(self._missing() & ~which)
         likelihood = self._likelihoods(found, hidden)
-        likelihood[people.phase[found] == Phase.LEAVING] *= passages.LEAVING_WEIGHT
+        likelihood[people.phase[found] == LEAVING] *= passages.LEAVING_WEIGHT
         fresh = np.full(len(found), NEW_AT_GATE_LATE / (np.pi * GATE_ZONE_M**2))
         self._reunite(found, hidden, likelihood, fresh)
 
     def _pending_at(self, place: Floats) -> Bools:
         people = self.state.people
         near = ((people.mean[:2] - place[:, None]) ** 2).sum(axis=0) < passages.REACH_M**2
-        return np.asarray(near & (people.phase == Phase.PENDING))
+        return np.asarray(near & (people.phase == PENDING))
 
     def _settle_encounters_at(self, place: Floats) -> None:
         state, people = self.state, self.state.people
@@ -390,7 +405,7 @@ class PersonTracker:
     def tracks(self) -> Tracks:
         """Everybody inside as known now, hidden people included."""
         state, people = self.state, self.state.people
-        known = people.phase == Phase.KNOWN
+        known = people.phase == KNOWN
         return Tracks(
             at_ns=state.at_ns,
             track_id=people.track_id[known],
@@ -420,17 +435,17 @@ class PersonTracker:
 
     def _record(self) -> None:
         state, people = self.state, self.state.people
-        known = np.flatnonzero(people.phase == Phase.KNOWN)
+        known = (people.phase == KNOWN).nonzero()[0]
         fresh = state.at_ns - people.wrists_ns[known] <= WRIST_AGE_NS
         shown: Floats | None = None
-        if fresh.any():
+        if np.count_nonzero(fresh):
             shown = np.where(fresh[:, None, None], people.wrists_store_m[known], np.nan)
         variance = people.covariance[XX, known] + people.covariance[YY, known]
         ring.record(
             state.history,
             state.at_ns,
             people.track_id[known],
-            people.mean[:2, known].T,
+            people.mean[:2].take(known, axis=1).T,
             np.sqrt(variance / 2),
             self._identity_now()[known],
             np.array(state.visit_number, dtype=np.int64),

@@ -169,6 +169,9 @@ def _sparse(identity: Floats, visit_number: Ints) -> tuple[Counts, Floats32]:
     probability = np.zeros((n, WHO_MAX), np.float32)
     row, column = np.nonzero(identity[:, :-1] > WHO_MIN)
     p = identity[row, column]
+    if (row[1:] > row[:-1]).all():  # nobody may be two: the usual case
+        visit[row, 0], probability[row, 0] = visit_number[column], p
+        return visit, probability
     order = np.lexsort((-p, row))
     row, column, p = row[order], column[order], p[order]
     rank = np.arange(len(row)) - np.searchsorted(row, row)

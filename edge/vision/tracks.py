@@ -30,6 +30,10 @@ class Phase(IntEnum):
     LEAVING = 3
 
 
+# The same as plain numbers: they are compared with arrays at every instant.
+TENTATIVE, PENDING, KNOWN, LEAVING = (int(phase) for phase in Phase)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Tracks:
     """Confirmed tracks at one instant; hidden ones have an old ``last_seen_ns``.
@@ -78,10 +82,11 @@ class People:
 
     def keep(self, mask: Bools) -> None:
         """Drop every track where the mask is False."""
-        self.mean = self.mean[:, mask]
-        self.covariance = self.covariance[:, mask]
+        rows = mask.nonzero()[0]
+        self.mean = self.mean.take(rows, axis=1)
+        self.covariance = self.covariance.take(rows, axis=1)
         for name in _PER_TRACK:
-            setattr(self, name, getattr(self, name)[mask])
+            setattr(self, name, getattr(self, name)[rows])
 
     def append(
         self, mean: Floats, covariance: Floats, from_gate: Bools, first_id: int, at_ns: int
@@ -92,7 +97,7 @@ class People:
         self.mean = np.concatenate((self.mean, mean), axis=1)
         self.covariance = np.concatenate((self.covariance, covariance), axis=1)
         self.track_id = np.concatenate((self.track_id, np.arange(first_id, first_id + k)))
-        self.phase = np.concatenate((self.phase, zeros + int(Phase.TENTATIVE)))
+        self.phase = np.concatenate((self.phase, zeros + TENTATIVE))
         self.hits = np.concatenate((self.hits, zeros + 1))
         self.views = np.concatenate((self.views, zeros))
         self.born_ns = np.concatenate((self.born_ns, now))
