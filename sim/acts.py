@@ -21,6 +21,7 @@ from sim.moves import (
     NEAR_M,
     at_mark,
     before_facing,
+    clear_of_doors,
     come_to,
     face,
     gesture,
@@ -36,9 +37,11 @@ QUICK_S = (0.05, 0.35)  # between two lifts of one act
 READ_S = (3.0, 8.0)  # where the script does not say how long
 LEAN_S = (1.5, 6.0)
 MEET_S = (0.5, 2.0)
+GIVES = frozenset({Act.RETURN, Act.HAND_OVER, Act.DROP})
 STAFF_LIFT = 4  # units that staff handle in one go
 GOODS_MAX_S = 60.0  # until goods lie on the floor
 PICK_UP_M = 0.5
+LATER_MAX_S = 120.0  # for somebody who has something else to do before it meets
 SWAP_M = 1.8  # from here two trade places
 SWAP_MAX_S = 7.0
 SWAP_HURRY = 1.25
@@ -93,7 +96,12 @@ def _let_go_for_mark(actor: Actor, do: Do) -> None:
 
 
 def _resolved(actor: Actor, do: Do) -> Do:
-    """``ANYBODY`` as a facing: the one that somebody else stands before now."""
+    """What the act is about, settled when it begins: later somebody may have handed over more.
+
+    ``ANYBODY`` as a facing is the one that somebody else stands before now.
+    """
+    if do.act in GIVES and not do.sku and (held := _held(actor, do)):
+        do = replace(do, sku=actor.crowd.stock.units[held[-1]].sku)
     if do.facing != ANYBODY:
         return do
     others = [a for a in actor.scene.actors.values() if a.indoors and a.before is not None]
@@ -125,7 +133,11 @@ def at_shelf_of_return(actor: Actor, do: Do) -> Ticks:
 
 def here(actor: Actor, do: Do) -> Ticks:
     del do
-    actor.stop()
+    return (yield from clear_of_doors(actor))
+
+
+def at_once(actor: Actor, do: Do) -> Ticks:
+    del actor, do
     yield
     return True
 
@@ -134,7 +146,9 @@ def somewhere(actor: Actor, do: Do) -> Ticks:
     """At ``point``, before ``facing``, or here."""
     if do.facing:
         return (yield from before_facing(actor, _facing(actor, do)))
-    if do.point is not None and not (yield from walk_to(actor, np.array(do.point))):
+    if do.point is None:
+        return (yield from clear_of_doors(actor))
+    if not (yield from walk_to(actor, np.array(do.point))):
         return False
     actor.stop()
     return True
@@ -151,11 +165,12 @@ def near_other(actor: Actor, do: Do) -> Ticks:
 def where_both_meet(actor: Actor, do: Do) -> Ticks:
     """To the other one; who is to meet this person later on is waited for."""
     other = _other(actor, do)
-    ends_ns = actor.awake_ns + int(2 * GOODS_MAX_S * NS)
+    ends_ns = actor.awake_ns + int(LATER_MAX_S * NS)
+    if other is not None and _meets_later(actor, other):
+        yield from clear_of_doors(actor)
     while other is not None and actor.awake_ns < ends_ns and _meets_later(actor, other):
         if other.gone:
             return False
-        actor.stop()
         yield
     return (yield from come_to(actor, other))
 
@@ -163,6 +178,8 @@ def where_both_meet(actor: Actor, do: Do) -> Ticks:
 def at_goods(actor: Actor, do: Do) -> Ticks:
     """To the nearest goods on the floor, once there are any."""
     ends_ns = actor.awake_ns + int(GOODS_MAX_S * NS)
+    if not _on_floor(actor, do):
+        yield from clear_of_doors(actor)
     while actor.awake_ns < ends_ns:
         lying = _on_floor(actor, do)
         if lying and (yield from walk_to(actor, actor.crowd.stock.floor[lying[0]])):
@@ -386,7 +403,7 @@ ACTS: dict[Act, Play] = {
     Act.PUT_DOWN_CHILD: Play(here, put_down_child),
     Act.RESTOCK: Play(at_facing, restock),
     Act.CLEAR: Play(at_facing, clear),
-    Act.LEAVE: Play(here, go_home),
+    Act.LEAVE: Play(at_once, go_home),
 }
 
 

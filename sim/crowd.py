@@ -40,6 +40,7 @@ class Crowd:
     people: list[Person] = field(default_factory=list)  # of all parties, without the gone
     signals: list[Scan | Passage] = field(default_factory=list)
     standing: Floats = field(default_factory=lambda: np.empty((0, 2)))  # who is not pushed aside
+    standers: list[tuple[Person, float, float]] = field(default_factory=list)  # who acts, where
 
     @staticmethod
     def of(config: StoreConfig, hands: Hands) -> Crowd:
@@ -62,6 +63,8 @@ class Crowd:
         self.signals = []
         fixed = [p.position for p in self.people if p.phase in STANDING or p.still]
         self.standing = np.array(fixed).reshape(-1, 2)
+        acting = [p for p in self.people if p.phase is Phase.ACT]
+        self.standers = [(p, float(p.position[0]), float(p.position[1])) for p in acting]
         for party in self.parties:
             for person in party.people:
                 self._decide(party, person, now_ns)

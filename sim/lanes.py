@@ -23,6 +23,9 @@ READER_M = 0.7  # where people stand before the gate's line
 QUEUE_SPACING_M = 0.8
 INSIDE_M = 0.8  # behind the line a person is in the store
 OUTSIDE_M = 1.2  # beyond the line a person is gone
+MOUTH_M = 0.25  # from here somebody who stands in the way can be walked round
+BLOCKED_NS = 1_500_000_000
+LANE_STEP_M = 0.1
 LANE_GAP_M = 0.75  # between two people in a lane
 CODE_S = (0.4, 1.2)  # to hold the code to the reader
 REPLY_MAX_NS = 6 * NS  # then they try again
@@ -45,6 +48,10 @@ class Lane:
     def depth_m(self, point: Floats) -> float:
         """How far a point lies behind the line, inwards positive."""
         return float((point - self.line) @ self.inward)
+
+    def gap_m(self, point: Floats) -> float:
+        """How far a point is from the middle of the gate."""
+        return float(np.hypot(*(point - self.line)))
 
     def join(self, party: Party) -> None:
         """Go to the end of the queue; who tailgates keeps right behind its victim."""
@@ -108,7 +115,10 @@ def enter(crowd: Crowd, party: Party, person: Person, now_ns: int) -> None:
     """Through the lane one after another; whoever finds it shut again goes away."""
     lane = _entry_lane(crowd, party)
     depth_m = lane.depth_m(person.position)
-    if depth_m > INSIDE_M - 0.05:
+    blocked = person.crossed_in and now_ns - person.progress_at_ns > BLOCKED_NS
+    if np.hypot(*(person.position - person.progress_from)) > LANE_STEP_M:
+        progress(person, now_ns)
+    if depth_m > INSIDE_M - 0.05 or (blocked and depth_m > MOUTH_M):
         person.signal(Signal.INSIDE)
         progress(person, now_ns)
         return

@@ -13,6 +13,7 @@ from messages.arrays import Floats
 from sim import walking
 from sim.actors import TICK_NS, Actor, Mark, Ticks
 from sim.gestures import Gesture
+from sim.lanes import Lane
 from sim.shoppers import INDOORS, Phase
 
 NS = 1_000_000_000
@@ -28,6 +29,7 @@ RETHINK_S = 0.5  # between two looks at where the other is
 AT_POINT_M = 0.35
 CLOSE_TO_POINT_M = 0.9  # good enough where others stand in the way
 STUCK_ENOUGH = 3
+LANE_MOUTH_M = 1.4  # who stands nearer to a gate blocks its lane
 DOOR_M = 2.0  # who waits does not wait nearer to a gate
 LOOK_S = (0.3, 1.5)  # before goods, before the first reach
 REACH_ASIDE_M = 0.35  # along the shelf, without a step
@@ -63,6 +65,15 @@ def walk_to(actor: Actor, point: Floats) -> Ticks:
             return bool(gap_m < CLOSE_TO_POINT_M)
         _go_on(actor, goal)
         yield
+    return True
+
+
+def clear_of_doors(actor: Actor) -> Ticks:
+    """A step aside for who would stand still in a gate's lane."""
+    lane = min(actor.crowd.lanes.values(), key=lambda x: x.gap_m(actor.person.position))
+    if lane.gap_m(actor.person.position) < DOOR_M:
+        yield from walk_to(actor, _aside_of(actor, lane))
+    actor.stop()
     return True
 
 
@@ -109,7 +120,7 @@ def come_to(actor: Actor, other: Actor | None, near_m: float = NEAR_M) -> Ticks:
         gap_m, mutual = actor.gap_m(other), actor.mutual(other)
         if mutual:
             actor.release()
-        held = mutual or (gap_m < max(HOLD_M, near_m) and actor.hold(other))
+        held = mutual or (gap_m < max(HOLD_M, near_m) and _may_stop(other) and actor.hold(other))
         if held and gap_m <= near_m:
             face(actor, other)
             return True
@@ -120,6 +131,12 @@ def come_to(actor: Actor, other: Actor | None, near_m: float = NEAR_M) -> Ticks:
             walking.advance(actor.crowd, actor.party, actor.person, actor.now_ns)
         yield
     return False
+
+
+def _may_stop(other: Actor) -> bool:
+    """Nobody is stopped in a gate's lane."""
+    lanes = other.crowd.lanes.values()
+    return all(lane.gap_m(other.person.position) > LANE_MOUTH_M for lane in lanes)
 
 
 def face(actor: Actor, other: Actor) -> None:
@@ -209,7 +226,8 @@ def _beside(actor: Actor, other: Actor) -> Floats | None:
     others = [p.position for p in actor.crowd.people if p not in (actor.person, other.person)]
     for point in ring:
         moved = np.hypot(*(walking.on_floor(actor.crowd, point, 0.02) - point)) > 1e-9
-        if not moved and all(np.hypot(*(o - point)) > ELBOW_ROOM_M for o in others):
+        clear = all(x.gap_m(point) > LANE_MOUTH_M for x in actor.crowd.lanes.values())
+        if not moved and clear and all(np.hypot(*(o - point)) > ELBOW_ROOM_M for o in others):
             return np.asarray(point)
     return None
 
@@ -224,11 +242,15 @@ def _wait_aside(actor: Actor) -> None:
     _leave_stand(actor)
     person = actor.person
     for lane in actor.crowd.lanes.values():
-        if np.hypot(*(lane.line - person.position)) < DOOR_M and not person.way:
-            angle = float(actor.party.rng.uniform(-1.0, 1.0))
-            turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-            goal = walking.on_floor(actor.crowd, lane.line + (DOOR_M + 0.4) * turn @ lane.inward)
-            person.way = actor.crowd.routes.way(person.position, goal)
+        if lane.gap_m(person.position) < DOOR_M and not person.way:
+            person.way = actor.crowd.routes.way(person.position, _aside_of(actor, lane))
     if person.way and np.hypot(*(person.way[-1] - person.position)) < AT_POINT_M:
         person.way = []
     walking.advance(actor.crowd, actor.party, person, actor.now_ns)
+
+
+def _aside_of(actor: Actor, lane: Lane) -> Floats:
+    """A point inside, not straight before the gate."""
+    angle = float(actor.party.rng.uniform(0.3, 1.0)) * (1 if actor.party.rng.random() < 0.5 else -1)
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    return walking.on_floor(actor.crowd, lane.line + (DOOR_M + 0.5) * turn @ lane.inward)

@@ -84,6 +84,7 @@ class Habits:
     party_of_two_probability: float = 0.2
     companion_shops_probability: float = 0.4
     speed_m_s: tuple[float, float] = (0.85, 1.35)
+    look_s: tuple[float, float] = (0.4, 2.5)  # before a shelf, until the first reach
     handling: Handling = Handling()
 
 
@@ -168,6 +169,7 @@ class Party:
     shopper: str
     people: list[Person]
     rng: np.random.Generator
+    look_s: tuple[float, float] = (0.4, 2.5)
     staff: bool = False
     tailgates: Party | None = None  # walks in behind it without a code
     gate: GateId = GateId("")  # by which it comes in
@@ -192,7 +194,7 @@ def new_party(
             stop.tasks = []
     if size == 2 and rng.random() < habits.companion_shops_probability:
         people[1].stops = shopping_list(stock, habits, rng)[:1]
-    return Party(shopper=name, people=people, rng=rng)
+    return Party(shopper=name, people=people, rng=rng, look_s=habits.look_s)
 
 
 def shopping_list(stock: Stock, habits: Habits, rng: np.random.Generator) -> list[Stop]:

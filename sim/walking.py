@@ -21,7 +21,6 @@ ELBOW_M = 0.46  # two people do not stand nearer to each other at a shelf
 STUCK_NS = 2_500_000_000
 STUCK_M = 0.25
 STUCK_MAX = 6  # then the stop is given up
-LOOK_S = (0.4, 2.5)  # at a shelf before the first reach
 ARRIVED_M = 0.12
 ROUND_CORNER_M = 0.28
 EXIT_NEAR_M = 0.45
@@ -54,7 +53,7 @@ def walk(crowd: Crowd, party: Party, person: Person, now_ns: int) -> None:
     if np.hypot(*(person.position - person.stand)) < ARRIVED_M:
         person.signal(Signal.ARRIVED)
         person.way, person.stuck = [], 0
-        person.busy_until_ns = now_ns + int(party.rng.uniform(*LOOK_S) * NS)
+        person.busy_until_ns = now_ns + int(party.rng.uniform(*party.look_s) * NS)
         person.heading = towards_shelf(crowd, stop.facing)
     elif person.stuck > STUCK_MAX:
         person.stops.pop(0)
@@ -120,16 +119,30 @@ def stand_before(
 
 
 def free(crowd: Crowd, person: Person, point: Floats) -> bool:
-    """True when nobody else stands at a point or is about to, nearer than an elbow."""
+    """True when nobody else stands at a point or is about to, nearer than an elbow.
+
+    Plain floats: everybody who walks asks each tick.
+    """
+    x_m, y_m, me = float(point[0]), float(point[1]), (person.shopper, person.index)
+    for other, other_x_m, other_y_m in crowd.standers:
+        near = (other_x_m - x_m) ** 2 + (other_y_m - y_m) ** 2 < ELBOW_M**2
+        if near and other is not person and other.phase is Phase.ACT:
+            return False
     for other in crowd.people:
-        if other is person or other.phase not in INDOORS:
+        stand = other.stand
+        if stand is None or other is person or other.phase not in INDOORS:
             continue
-        if other.phase is Phase.ACT and np.hypot(*(other.position - point)) < ELBOW_M:
-            return False
-        first = (other.shopper, other.index) < (person.shopper, person.index)
-        if first and other.stand is not None and np.hypot(*(other.stand - point)) < ELBOW_M:
-            return False
+        if (stand[0] - x_m) ** 2 + (stand[1] - y_m) ** 2 < ELBOW_M**2:
+            acts = other.phase is Phase.ACT and near_own_stand(other)
+            if acts or (other.shopper, other.index) < me:
+                return False
     return True
+
+
+def near_own_stand(person: Person) -> bool:
+    """True where it has just come to its place."""
+    assert person.stand is not None
+    return bool(np.hypot(*(person.stand - person.position)) < ELBOW_M)
 
 
 def towards_shelf(crowd: Crowd, facing: int) -> Floats:
