@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 
 from edge.cart_tracker import CartTracker, CartTrackerState, InvalidAnswer
 from edge.gate import Admitted, GateKeeper, GateKeeperState, GateOutputs
+from edge.passage_order import WaitingPassage, in_order
 from edge.sensors.weight_steps import WeightSensing, WeightState
 from edge.timeline import Timeline, TimelineState
 from edge.vision.person_tracker import PersonTracker
@@ -42,6 +43,7 @@ from messages.observations import (
     Observation,
     OperatorAction,
     OperatorActionKind,
+    PersonDetections,
     StepSetAside,
 )
 from messages.store_config import StoreConfig
@@ -90,6 +92,7 @@ class EngineState:
     now_ns: int = 0
     visits: dict[str, Visit] = field(default_factory=dict)
     passages: dict[str, list[int]] = field(default_factory=dict)  # device -> latest numbers
+    waiting: list[WaitingPassage] = field(default_factory=list)
     strangers_inside: int = 0  # came in without a credential
     unplaced_exits: int = 0  # people who left and were taken for nobody inside
     devices: dict[str, str] = field(default_factory=dict)  # device -> DeviceState
@@ -141,9 +144,9 @@ class Engine:
         self.state.now_ns = now_ns
         self._events, self._commands = [], []
         due = self.timeline.push(now_ns, observations)
-        self.people.step(now_ns, due.detections)
         for seen in due.signals:
             self._signal(now_ns, seen)
+        self._follow_people(now_ns, due.detections)
         self._gate_outputs(now_ns, self.gate.tick(now_ns))
         steps = self.sensing.step(now_ns, due.batches)
         strangers = self.state.strangers_inside
@@ -155,6 +158,19 @@ class Engine:
     def people_inside(self) -> int:
         return sum(v.entered - v.left for v in self.state.visits.values() if not v.ended_at_ns)
 
+    def _follow_people(self, now_ns: int, detections: Sequence[PersonDetections]) -> None:
+        """Images and passages, each at its own instant."""
+        until_ns = self.timeline.complete_until_ns(now_ns)
+        for before, passage in in_order(self.state.waiting, detections, until_ns):
+            if passage is None:
+                self.people.step(now_ns, before)
+                continue
+            self.people.step(passage.at_ns, before)
+            if passage.visit is None:
+                self._somebody_left(now_ns, passage)
+            else:
+                self.people.entered(passage.visit, passage.gate, passage.at_ns)
+
     # --- signals -----------------------------------------------------------------------------
 
     def _signal(self, now_ns: int, seen: Observation) -> None:
@@ -162,7 +178,7 @@ class Engine:
             case GateSignal() if self._repeated(seen):
                 self._count("gate_signals_repeated")
             case GateSignal(kind=GateSignalKind.EXIT):
-                self._somebody_left(now_ns, seen)
+                self._passed(seen.gate, min(seen.received_at_ns, now_ns), None)
             case GateSignal():
                 out = self.gate.signal(now_ns, seen, self.people_inside())
                 self._gate_outputs(now_ns, out, passed_at_ns=min(seen.received_at_ns, now_ns))
@@ -229,14 +245,18 @@ class Engine:
             visit.entered += 1
         else:
             self.state.strangers_inside += 1
-        self.people.entered(person.visit, person.gate, at_ns)
+        self._passed(person.gate, at_ns, person.visit)
 
-    def _somebody_left(self, now_ns: int, seen: GateSignal) -> None:
-        """Decide whose party is one person smaller. The gate was free; this only counts."""
-        if seen.gate not in self.config.gate_index:
+    def _passed(self, gate: GateId, at_ns: int, visit: VisitId | None) -> None:
+        """A passage waits for the images of its instant; ``visit``: whose, inwards."""
+        if gate in self.config.gate_index:
+            self.state.waiting.append(WaitingPassage(at_ns=at_ns, gate=gate, visit=visit))
+        else:
             self._count("signals_of_unknown_gate")
-            return
-        guess = self.people.left(seen.gate, min(seen.received_at_ns, now_ns))
+
+    def _somebody_left(self, now_ns: int, seen: WaitingPassage) -> None:
+        """Decide whose party is one person smaller. The gate was free; this only counts."""
+        guess = self.people.left(seen.gate, seen.at_ns)
         inside = {
             visit: float(probability)
             for visit, probability in guess.items()

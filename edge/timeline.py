@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
+from edge.vision.detections import INSTANT_NS, instant_starts
 from messages.observations import Observation, PersonDetections, ShelfSamples
 from messages.store_config import StoreConfig
 
@@ -77,6 +78,12 @@ class Timeline:
             detections=tuple(self._due_detections(now_ns)),
         )
 
+    def complete_until_ns(self, now_ns: int) -> int:
+        """No image captured up to here can still come in time; ``now_ns`` without live cameras."""
+        overdue_ns = now_ns - self._late_ns
+        alive = any(lane.latest_ns > overdue_ns for lane in self.state.cameras.values())
+        return self.state.released_until_ns if alive else now_ns
+
     def forget(self, device: str) -> None:
         """A source is gone: it no longer holds others back; its sequence may start anew."""
         if device in self.state.cameras:
@@ -112,10 +119,36 @@ class Timeline:
         alive = [ln.frontier_ns for ln in state.cameras.values() if ln.latest_ns > overdue_ns]
         # Nothing alive: nothing can still come before the lateness limit's instant.
         until_ns = max(min(alive, default=overdue_ns), overdue_ns)
-        state.released_until_ns = max(state.released_until_ns, until_ns)
         due = [d for d in state.detections if d.captured_at_ns <= until_ns]
+        due = due[: self._whole_instants(due, until_ns, overdue_ns)]
+        if (
+            len(due) < len(state.detections)
+            and state.detections[len(due)].captured_at_ns <= until_ns
+        ):
+            until_ns = state.detections[len(due)].captured_at_ns - 1
+        state.released_until_ns = max(state.released_until_ns, until_ns)
         state.detections = state.detections[len(due) :]
         return due
+
+    def _whole_instants(
+        self, due: Sequence[PersonDetections], until_ns: int, overdue_ns: int
+    ) -> int:
+        """How many of these to release so that none of an instant's packets stays behind.
+
+        The tracker takes packets of about one instant together. Which those are must hang on the
+        captures alone, never on where a step's boundary fell between their arrivals.
+        """
+        if not due:
+            return 0
+        last = instant_starts(due)[-1]
+        first = due[last]
+        alive = {c for c, lane in self.state.cameras.items() if lane.latest_ns > overdue_ns}
+        complete = (
+            until_ns - first.captured_at_ns > INSTANT_NS
+            or alive <= {d.camera for d in due[last:]}
+            or first.captured_at_ns <= overdue_ns
+        )
+        return len(due) if complete else last
 
     def _due_batches(self, now_ns: int) -> Iterable[ShelfSamples]:
         if not self.state.batches:

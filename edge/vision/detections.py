@@ -149,7 +149,16 @@ def _well_formed(packet: PersonDetections) -> bool:
     return packet.boxes_px.shape == (n, 4) and packet.feet_px.shape == (n, 2)
 
 
-def _same_instant(group: list[PersonDetections], packet: PersonDetections) -> bool:
+def instant_starts(packets: Sequence[PersonDetections]) -> list[int]:
+    """Where each instant begins in packets that are in order of capture; ``instants`` cuts so."""
+    starts: list[int] = []
+    for k, packet in enumerate(packets):
+        if not starts or not _same_instant(packets[starts[-1] : k], packet):
+            starts.append(k)
+    return starts
+
+
+def _same_instant(group: Sequence[PersonDetections], packet: PersonDetections) -> bool:
     near = packet.captured_at_ns - group[0].captured_at_ns <= INSTANT_NS
     return near and all(other.camera != packet.camera for other in group)
 

@@ -93,13 +93,24 @@ def test_gate_signals_pass_at_once_whatever_is_held(config):
     assert released.signals == (signal,)
 
 
+def captures(released):
+    return [d.captured_at_ns // MS for d in released.detections]
+
+
 def test_detections_wait_until_every_living_camera_has_reported(config):
     timeline = Timeline(config)
-    timeline.push(50 * MS, [image("c1", 0, 0, 50), image("c2", 0, 10, 50)])
-    held = timeline.push(100 * MS, [image("c1", 1, 66, 100)])
-    assert [d.captured_at_ns // MS for d in held.detections] == [10]
-    more = timeline.push(150 * MS, [image("c2", 1, 76, 150)])
-    assert [d.captured_at_ns // MS for d in more.detections] == [66]
+    assert captures(timeline.push(50 * MS, [image("c1", 0, 0, 50), image("c2", 0, 60, 50)])) == []
+    assert captures(timeline.push(100 * MS, [image("c1", 1, 66, 100)])) == [0]
+    assert captures(timeline.push(150 * MS, [image("c2", 1, 126, 150)])) == [60, 66]
+
+
+def test_images_of_one_instant_are_released_together_wherever_a_step_ends(config):
+    timeline = Timeline(config)
+    alone = timeline.push(50 * MS, [image("c1", 0, 0, 50), image("c2", 0, 10, 50)])
+    assert captures(alone) == []  # camera 2 has reported up to 10 ms, camera 1 only its own image
+    assert captures(timeline.push(90 * MS, [image("c1", 1, 66, 90)])) == [0, 10]
+    assert captures(timeline.push(100 * MS, [image("c2", 1, 76, 100)])) == []
+    assert captures(timeline.push(160 * MS, [image("c1", 2, 132, 160)])) == [66, 76]
 
 
 def test_a_dead_camera_holds_the_others_no_longer_than_the_limit(config):
