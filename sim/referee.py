@@ -40,7 +40,12 @@ def check(run: Run, replayed_events_sha: str | None, *, crashed: bool = False) -
         crashed: it ended in the middle, so nothing is said about ends and sums.
     """
     all_over = not crashed
-    found = event_breaches(run.events, all_over=all_over, now_ns=run.now_ns)
+    found = event_breaches(
+        run.events,
+        all_over=all_over,
+        now_ns=run.now_ns,
+        review_deadline_s=run.config.decision.review_deadline_s,
+    )
     found += money_breaches(run.config, run.events)
     if all_over and not run.world.empty:
         text = f"{run.world.people_inside} people never left"

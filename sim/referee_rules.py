@@ -25,6 +25,7 @@ from messages.events import (
 from messages.ids import ReviewId, Sku, VisitId
 
 NS = 1_000_000_000
+QUESTION_SLACK_S = 1.0  # deadlines are looked at once a step
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,30 +50,42 @@ class _Book:
     started_at_ns: dict[VisitId, int] = field(default_factory=dict)
 
 
-def event_breaches(events: Iterable[Event], *, all_over: bool, now_ns: int) -> list[Breach]:
+def event_breaches(
+    events: Iterable[Event], *, all_over: bool, now_ns: int, review_deadline_s: float
+) -> list[Breach]:
     """Broken rules of carts and visits, in the order in which they show.
 
     Args:
         all_over: the run went to its end, so every visit must have ended and every cart closed.
         now_ns: when it ended.
+        review_deadline_s: for how long a question may stay open that no cart waits for.
     """
     book, found = _Book(), list[Breach]()
     for event in events:
         found += [_breach(event.at_ns, *one) for one in _checked(book, event)]
         _apply(book, event)
     if all_over:
-        for visit in book.started_at_ns:
-            if visit not in book.closed:
-                missing = "its cart never closed" if visit in book.ended else "it never ended"
-                found.append(_breach(now_ns, "visit", visit, f"everybody is out, and {missing}"))
-        found += [
-            _breach(now_ns, "visit", "", f"question {review} was never settled")
-            for review in book.reviews
-        ]
+        found += [_breach(now_ns, *one) for one in _unfinished(book, now_ns, review_deadline_s)]
     return found
 
 
 Told = tuple[str, str, str]  # kind, visit, text
+
+
+def _unfinished(book: _Book, now_ns: int, review_deadline_s: float) -> Iterator[Told]:
+    """What is still open when everybody is out.
+
+    A question that waits for an open cart is that cart's trouble. One that no cart waits for may
+    stay open until its deadline: a run ends with its last cart, not with its last question.
+    """
+    for visit in book.started_at_ns:
+        if visit not in book.closed:
+            missing = "its cart never closed" if visit in book.ended else "it never ended"
+            yield "visit", visit, f"everybody is out, and {missing}"
+    for name, review in book.reviews.items():
+        waited_s = (now_ns - review.at_ns) / NS - review_deadline_s
+        if waited_s > QUESTION_SLACK_S and not book.carts.keys() & set(review.visits):
+            yield "visit", "", f"question {name} was not settled at its deadline"
 
 
 def _checked(book: _Book, event: Event) -> Iterator[Told]:

@@ -115,7 +115,7 @@ def whole(*middle: Event, visits: Sequence[VisitId] = (A,)) -> list[Event]:
 
 
 def broken(events: Sequence[Event], *, all_over: bool = True) -> list[Breach]:
-    return event_breaches(events, all_over=all_over, now_ns=20 * S)
+    return event_breaches(events, all_over=all_over, now_ns=20 * S, review_deadline_s=10.0)
 
 
 SOUND = {
@@ -145,6 +145,10 @@ SOUND = {
 def test_sound_history_breaks_no_rule(name: str) -> None:
     assert broken(SOUND[name]) == []
     assert money_breaches(first_store(), SOUND[name]) == []
+
+
+def test_question_that_no_cart_waits_for_may_outlive_the_last_cart() -> None:
+    assert broken([*whole(), asked("r1", at_s=12)]) == []
 
 
 def test_answer_for_another_visit_may_come_after_a_cart_closed() -> None:
@@ -199,7 +203,7 @@ BROKEN: dict[str, tuple[list[Event], str, str, str]] = {
         [*whole(visits=(A,)), asked("r1")],
         "visit",
         "",
-        "r1 was never settled",
+        "r1 was not settled at its deadline",
     ),
 }
 
