@@ -680,15 +680,15 @@ def score(
     _exit(_or_fail(lambda: score_main(folders, changes=changes, json_output=as_json)))
 
 
-@app.command(epilog="Example: walkout bench pipeline --json")
+@app.command(epilog="Example: walkout bench replay --json")
 def bench(
-    name: Annotated[str, typer.Argument(help="Which: pipeline.")],
+    name: Annotated[str, typer.Argument(help="Which: pipeline, replay.")],
     as_json: AsJson = False,
 ) -> None:
     """A benchmark, its peers in the same run."""
     import importlib
 
-    benches = {"pipeline": "bench.pipeline"}
+    benches = {"pipeline": "bench.pipeline", "replay": "bench.replay"}
     if name not in benches:
         _fail(f"no bench named {name!r}; there are: {', '.join(benches)}")
     _exit(importlib.import_module(benches[name]).main(json_output=as_json))

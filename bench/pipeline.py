@@ -13,15 +13,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import os
 import pickle
-import platform
 import resource
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
@@ -29,6 +26,7 @@ from typing import Any
 
 import numpy as np
 
+from bench.measured import Stopwatch, in_child, machine, on_one_core, print_table, watch_engine
 from edge.config import parse
 from edge.engine import Engine
 from edge.journal import Journal
@@ -46,7 +44,6 @@ PLATES, SHOPPERS = 350, 10
 WARM_S, TIMED_S = 40, 60  # shoppers come in while it warms up
 PEER_S = 5  # of samples through the plain loop
 WINDOW = 60  # samples of the moving standard deviation (competition winner's report)
-ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 # One step's input: (kind, device, received_at_ns, bytes)
 Wire = tuple[str, str, int, bytes]
@@ -67,7 +64,7 @@ def main(json_output: bool) -> int:
     if json_output:
         sys.stdout.write(json.dumps(found) + "\n")
     else:
-        _print_table(found)
+        print_table(found)
     return 0
 
 
@@ -76,9 +73,9 @@ def run() -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="walkout-bench-") as folder:
         recording = record()
         _write(recording, Path(folder) / "recording")
-        with_journal = _in_child(Path(folder), "journal")
-        without = _in_child(Path(folder), "none")
-        loop = _in_child(Path(folder), "loop")
+        with_journal = in_child("bench.pipeline", folder, "journal")
+        without = in_child("bench.pipeline", folder, "none")
+        loop = in_child("bench.pipeline", folder, "loop")
     return {
         "bench": "pipeline",
         "figures": {
@@ -92,7 +89,7 @@ def run() -> dict[str, Any]:
             "loop_over_plates": loop["figures"],
         },
         "where_time_goes": with_journal["where_time_goes"],
-        "machine": _machine(),
+        "machine": machine(),
     }
 
 
@@ -137,25 +134,6 @@ def _on_the_wire(seen: Observation, config: Any) -> Wire:
 
 
 @dataclass(slots=True)
-class Stopwatch:
-    """Wall seconds per stage. Stages do not overlap."""
-
-    spent_s: dict[str, float] = field(default_factory=dict)
-
-    def timed(self, stage: str, call: Callable[..., Any]) -> Callable[..., Any]:
-        def wrapped(*args: Any, **named: Any) -> Any:
-            started = time.perf_counter()
-            result = call(*args, **named)
-            self.add(stage, time.perf_counter() - started)
-            return result
-
-        return wrapped
-
-    def add(self, stage: str, seconds: float) -> None:
-        self.spent_s[stage] = self.spent_s.get(stage, 0.0) + seconds
-
-
-@dataclass(slots=True)
 class Decoder:
     """One frame reader a device, as drivers have."""
 
@@ -189,8 +167,7 @@ class Decoder:
 
 
 def _child(folder: Path, what: str) -> dict[str, Any]:
-    if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    on_one_core()
     steps = _read(folder / "recording")
     toml = next(steps)
     if what == "loop":
@@ -204,7 +181,7 @@ async def _pipeline(
     config = parse(toml)
     engine, decoder, watch = Engine(config), Decoder(), Stopwatch()
     journal = await Journal.open(path, store=config.store) if journalled else None
-    _watch_engine(engine, watch)
+    watch_engine(engine, watch)
     timed_from = int(WARM_S * NS / STEP_NS)
     steps_ms: list[float] = []
     cpu_s = started = 0.0
@@ -259,20 +236,6 @@ async def _step(
     return len(outputs.events)
 
 
-def _watch_engine(engine: Engine, watch: Stopwatch) -> None:
-    """Put a stopwatch around the engine's parts."""
-    parts: list[tuple[str, Any, str]] = [
-        ("timeline", engine.timeline, "push"),
-        ("people", engine.people, "step"),
-        ("sensors", engine.sensing, "step"),
-        ("carts", engine.carts, "step"),
-        ("gate", engine.gate, "tick"),
-        ("gate", engine.gate, "signal"),
-    ]
-    for stage, part, method in parts:
-        setattr(part, method, watch.timed(stage, getattr(part, method)))
-
-
 def _loop_over_plates(toml: str, steps: list[tuple[int, list[Wire]]]) -> dict[str, Any]:
     """Weight steps the plain way: every sample of every plate, one after another.
 
@@ -319,50 +282,6 @@ def _read(path: Path) -> Iterator[Any]:
     with path.open("rb") as file, contextlib.suppress(EOFError):
         while True:
             yield pickle.load(file)
-
-
-def _in_child(folder: Path, what: str) -> dict[str, Any]:
-    environment = {**os.environ, **dict.fromkeys(ONE_THREAD, "1")}
-    command = [sys.executable, "-m", "bench.pipeline", "--child", str(folder), what]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        raise RuntimeError(f"the measured process failed:\n{done.stderr}")
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return found
-
-
-def _machine() -> dict[str, Any]:
-    model = ""
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        lines = [x for x in cpuinfo.read_text().splitlines() if x.startswith("model name")]
-        model = lines[0].partition(":")[2].strip() if lines else ""
-    return {
-        "cpu": model or platform.processor(),
-        "cores": os.cpu_count(),
-        "load_1min": round(os.getloadavg()[0], 2),
-        "python": platform.python_version(),
-        "numpy": np.__version__,
-        "system": platform.platform(),
-    }
-
-
-def _print_table(found: dict[str, Any]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(title=f"bench {found['bench']}", title_justify="left")
-    table.add_column("figure")
-    table.add_column("value", justify="right")
-    for part in ("figures", "where_time_goes", "machine"):
-        table.add_section()
-        for name, value in found[part].items():
-            table.add_row(name if part != "where_time_goes" else f"time in {name}", str(value))
-    for peer, figures in found["peers"].items():
-        table.add_section()
-        for name, value in figures.items():
-            table.add_row(f"{peer}: {name}", str(value))
-    Console().print(table)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import pipeline
+from bench import measured, pipeline
 from messages.observations import ClockAnchor, PersonDetections, ShelfSamples
 
 
@@ -57,4 +57,4 @@ def test_recording_is_read_back_step_by_step(recording: pipeline.Recording, tmp_
 
 
 def test_machine_is_named() -> None:
-    assert pipeline._machine()["cores"]
+    assert measured.machine()["cores"]
