@@ -9,11 +9,11 @@ shelf. All plates of the nodes that are due are sampled in one call.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, fields
 
 import numpy as np
 
-from messages.arrays import Bytes8, Counts, Floats, Ints
+from messages.arrays import Counts, Floats, Ints
 from messages.store_config import StoreConfig
 from sim.gestures import Load
 from sim.outputs import ShelfBatch
@@ -39,6 +39,9 @@ DRIFT_SWING_G = 10.0
 SAMPLE_JITTER_NS = 1_200_000  # intervals then have their 1st/99th percentile at 14/19.5 ms
 TICK_JITTER_US = 150.0
 CLOCK_ERROR_PPM = 40.0
+LATE_MEAN_NS = 2_000_000  # of a batch, beside its bytes on the link
+STEP_PROBABILITY = 4e-4  # that a sample is stamped so late that the next one steps back
+STEP_NS = (16_667_000, 21_300_000)  # then gaps of 0 to -4.7 ms follow
 LINK_BITS_PER_BYTE = 10
 CODE_MAX = 2**23 - 1  # 24-bit converter
 
@@ -91,6 +94,35 @@ def cells_of(config: StoreConfig, quirks: Quirks, rng: np.random.Generator) -> C
     )
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Nodes:
+    """Constants of the nodes; tables are (nodes, widest), rubbish where a node has fewer plates."""
+
+    plates: Ints
+    width: Ints  # (nodes,) plates
+    link_ns: Ints  # (nodes,) a batch's time on the wire
+    of_plate: Ints  # (plates,)
+    cells: Cells
+    hour_phase: Floats
+
+    @staticmethod
+    def of(config: StoreConfig, cells: Cells, rng: np.random.Generator) -> Nodes:
+        table = _node_table(config)
+        plates = np.maximum(table, 0)
+        width = (table >= 0).sum(axis=1)
+        frame_bytes = 16 + width + 4 * width * SAMPLES
+        baud = np.array([node.baud for node in config.shelf_nodes], dtype=np.int64)
+        phase = rng.uniform(0, 2 * np.pi, len(config.shelves))
+        return Nodes(
+            plates=plates,
+            width=width,
+            link_ns=frame_bytes * LINK_BITS_PER_BYTE * NS // np.maximum(baud, 1),
+            of_plate=_node_of_plate(table, len(config.plates)),
+            cells=Cells(*(getattr(cells, f.name)[plates] for f in fields(Cells))),
+            hour_phase=phase[_shelf_of_plate(config)[plates]],
+        )
+
+
 @dataclass(slots=True)
 class NodeClocks:
     """Per node, all (nodes,): where its clock and its sampling stand."""
@@ -107,46 +139,40 @@ class ShelfPhysics:
 
     config: StoreConfig
     cells: Cells
+    nodes: Nodes
     clocks: NodeClocks
     level_g: Floats
     rng: np.random.Generator
-    hour_phase: Floats
-    shelf_of_plate: Ints
-    node_plates: Ints  # (nodes, widest), -1 where a node has fewer
-    node_of_plate: Ints
     louder: Floats  # (plates,) what faults make of the noise
     offset_g: Floats  # (plates,) and of the zero
-    active: dict[int, list[Load]] = field(default_factory=dict)  # by node
+    active: list[list[Load]]  # by node
 
     @staticmethod
     def of(
         config: StoreConfig, level_g: Floats, quirks: Quirks, rng: np.random.Generator
     ) -> ShelfPhysics:
-        nodes = len(config.shelf_nodes)
-        table = _node_table(config)
+        n = len(config.shelf_nodes)
+        cells = cells_of(config, quirks, rng)
         return ShelfPhysics(
             config=config,
-            cells=cells_of(config, quirks, rng),
+            cells=cells,
+            nodes=Nodes.of(config, cells, rng),
             clocks=NodeClocks(
-                next_sample_ns=rng.integers(0, BATCH_NS, nodes),
-                rate=1 + quirks.clock * rng.normal(0, CLOCK_ERROR_PPM, nodes) * 1e-6,
-                offset_us=rng.integers(0, 2**32, nodes),
-                sequence=rng.integers(0, 2**16, nodes),
+                next_sample_ns=rng.integers(0, BATCH_NS, n),
+                rate=1 + quirks.clock * rng.normal(0, CLOCK_ERROR_PPM, n) * 1e-6,
+                offset_us=rng.integers(0, 2**32, n),
+                sequence=rng.integers(0, 2**16, n),
             ),
             level_g=level_g.copy(),
             rng=rng,
-            hour_phase=rng.uniform(0, 2 * np.pi, len(config.shelves)),
-            shelf_of_plate=_shelf_of_plate(config),
-            node_plates=table,
-            node_of_plate=_node_of_plate(table, len(config.plates)),
             louder=np.ones(len(config.plates)),
             offset_g=np.zeros(len(config.plates)),
-            active={node: [] for node in range(nodes)},
+            active=[[] for _ in range(n)],
         )
 
     def add(self, load: Load) -> None:
         """Let a load act. It must lie on plates of one node and start in the future."""
-        self.active[int(self.node_of_plate[load.plates[0]])].append(load)
+        self.active[int(self.nodes.of_plate[load.plates[0]])].append(load)
 
     def due(self, now_ns: int) -> list[ShelfBatch]:
         """Batches whose last sample has been taken by now."""
@@ -155,32 +181,66 @@ class ShelfPhysics:
         return self._batches(nodes) if len(nodes) else []
 
     def _batches(self, nodes: Ints) -> list[ShelfBatch]:
+        clocks = self.clocks
         at_ns = self._sample_times(nodes)
         counts = self.counts_at(nodes, at_ns)
-        batches = [self._batch(int(node), at_ns[i], counts[i]) for i, node in enumerate(nodes)]
-        period = SAMPLE_PERIOD_US * 1_000 / self.clocks.rate[nodes]
-        self.clocks.next_sample_ns[nodes] += np.rint(SAMPLES * period).astype(np.int64)
-        self.clocks.sequence[nodes] = (self.clocks.sequence[nodes] + 1) % 2**16
-        return batches
+        ticks_us = self._ticks_us(nodes, at_ns[:, 0]).tolist()
+        sent_ns = self._sent_ns(nodes, at_ns).tolist()
+        sequence = clocks.sequence[nodes].tolist()
+        period = SAMPLE_PERIOD_US * 1_000 / clocks.rate[nodes]
+        clocks.next_sample_ns[nodes] += np.rint(SAMPLES * period).astype(np.int64)
+        clocks.sequence[nodes] = (clocks.sequence[nodes] + 1) % 2**16
+        return [
+            ShelfBatch(
+                device=self.config.shelf_nodes[node].id,
+                sent_at_ns=sent_ns[i],
+                ticks_us=ticks_us[i],
+                sample_period_us=SAMPLE_PERIOD_US,
+                sequence=sequence[i],
+                flags=np.zeros(width, dtype=np.uint8),
+                counts=np.ascontiguousarray(counts[i, :, :width]),
+            )
+            for i, (node, width) in enumerate(
+                zip(nodes.tolist(), self.nodes.width[nodes].tolist(), strict=True)
+            )
+        ]
 
     def _sample_times(self, nodes: Ints) -> Ints:
-        """(k, SAMPLES) instants: the node's own period, and jitter that may step backwards."""
+        """(k, SAMPLES) instants: the node's own period and jitter; some stamps step back."""
         period = SAMPLE_PERIOD_US * 1_000 / self.clocks.rate[nodes]
-        nominal = self.clocks.next_sample_ns[nodes, None] + period[:, None] * np.arange(SAMPLES)
-        jitter = SAMPLE_JITTER_NS * self.rng.standard_normal(nominal.shape)
-        return np.rint(nominal + jitter).astype(np.int64)
+        at_ns = self.clocks.next_sample_ns[nodes, None] + period[:, None] * np.arange(SAMPLES)
+        at_ns += SAMPLE_JITTER_NS * self.rng.standard_normal(at_ns.shape)
+        stepped = self.rng.random(at_ns.shape) < STEP_PROBABILITY
+        if stepped.any():
+            at_ns[stepped] += self.rng.uniform(*STEP_NS, int(stepped.sum()))
+        return np.rint(at_ns).astype(np.int64)
+
+    def _sent_ns(self, nodes: Ints, at_ns: Ints) -> Ints:
+        """When batches have gone over the wire; not before their time is over."""
+        full_ns = np.maximum(self.clocks.next_sample_ns[nodes] + BATCH_NS, at_ns.max(axis=1))
+        late_ns = self.rng.exponential(LATE_MEAN_NS, len(nodes)).astype(np.int64)
+        return np.asarray(full_ns + self.nodes.link_ns[nodes] + late_ns)
+
+    def _ticks_us(self, nodes: Ints, at_ns: Ints) -> Ints:
+        us = at_ns / 1_000 * self.clocks.rate[nodes]
+        us += TICK_JITTER_US * self.rng.standard_normal(len(nodes))
+        return np.asarray((np.rint(us).astype(np.int64) + self.clocks.offset_us[nodes]) % 2**32)
 
     def counts_at(self, nodes: Ints, at_ns: Ints) -> Counts:
         """(k, SAMPLES, widest) counts; columns beyond a node's plates are rubbish."""
-        plates = np.maximum(self.node_plates[nodes], 0)  # (k, widest)
+        plates = self.nodes.plates[nodes]  # (k, widest)
         load = np.repeat(self.level_g[plates][:, None, :], at_ns.shape[1], axis=1)
-        for i, node in enumerate(nodes):
-            self._add_active(int(node), at_ns[i], plates[i], load[i])
-        grams = self.cells.gain[plates][:, None] * load
-        grams += self._drift(plates, at_ns[:, 0])[:, None] + self._noise(plates, at_ns)
-        code = grams / self.cells.grams_per_count[plates][:, None]
-        code += self.cells.zero_counts[plates][:, None]
-        return np.clip(np.rint(code), -CODE_MAX, CODE_MAX).astype(np.int32)
+        for i, node in enumerate(nodes.tolist()):
+            if self.active[node]:
+                self._add_active(node, at_ns[i], plates[i], load[i])
+        cells = self.nodes.cells
+        load *= cells.gain[nodes][:, None]
+        load += self._drift(nodes, plates, at_ns[:, :1])[:, None]
+        load += self._noise(nodes, plates, at_ns)
+        load /= cells.grams_per_count[nodes][:, None]
+        load += cells.zero_counts[nodes][:, None]
+        code = np.minimum(np.maximum(np.rint(load), -CODE_MAX), CODE_MAX)
+        return code.astype(np.int32)
 
     def _add_active(self, node: int, at_ns: Ints, plates: Ints, load: Floats) -> None:
         """Add what acts now; what has come to rest becomes part of the level."""
@@ -195,43 +255,21 @@ class ShelfPhysics:
                 self.level_g[shape.plates] += shape.parts * shape.grams[-1]
         self.active[node] = kept
 
-    def _drift(self, plates: Ints, at_ns: Ints) -> Floats:
-        cells, t = self.cells, at_ns[:, None].astype(np.float64)
-        swing = np.sin(cells.swing_rate_per_ns[plates] * t + cells.swing_phase[plates])
-        drift = cells.drift_rate_g_per_ns[plates] * t + cells.swing_g[plates] * swing
+    def _drift(self, nodes: Ints, plates: Ints, at_ns: Ints) -> Floats:
+        cells = self.nodes.cells
+        swing = np.sin(cells.swing_rate_per_ns[nodes] * at_ns + cells.swing_phase[nodes])
+        drift = cells.drift_rate_g_per_ns[nodes] * at_ns + cells.swing_g[nodes] * swing
         return np.asarray(drift + self.offset_g[plates])
 
-    def _noise(self, plates: Ints, at_ns: Ints) -> Floats:
-        shelf = self.shelf_of_plate[plates]
-        hours = at_ns[:, :1] / (3600 * NS)
-        louder = np.exp(NOISE_HOUR_SIGMA * np.sin(2 * np.pi * hours + self.hour_phase[shelf]))
-        own = self.rng.standard_normal((*at_ns.shape, plates.shape[1]))
-        common = self.rng.standard_normal(at_ns.shape)[:, :, None]
-        noise = own * self.cells.noise_g[plates][:, None]
-        noise += common * self.cells.common_g[plates][:, None]
-        return np.asarray(noise * (louder * self.louder[plates])[:, None])
-
-    def _batch(self, node: int, at_ns: Ints, counts: Counts) -> ShelfBatch:
-        entry = self.config.shelf_nodes[node]
-        plates = len(entry.plates)
-        frame_bytes = 16 + plates + 4 * plates * SAMPLES
-        link_ns = frame_bytes * LINK_BITS_PER_BYTE * NS // entry.baud
-        full_ns = int(self.clocks.next_sample_ns[node]) + BATCH_NS  # not before its time is over
-        late_ns = link_ns + int(self.rng.exponential(2_000_000))
-        flags: Bytes8 = np.zeros(plates, dtype=np.uint8)
-        return ShelfBatch(
-            device=entry.id,
-            sent_at_ns=max(int(at_ns.max()), full_ns) + late_ns,
-            ticks_us=self._ticks(node, int(at_ns[0])),
-            sample_period_us=SAMPLE_PERIOD_US,
-            sequence=int(self.clocks.sequence[node]),
-            flags=flags,
-            counts=np.ascontiguousarray(counts[:, :plates]),
-        )
-
-    def _ticks(self, node: int, at_ns: int) -> int:
-        us = at_ns / 1_000 * float(self.clocks.rate[node]) + self.rng.normal(0, TICK_JITTER_US)
-        return (round(us) + int(self.clocks.offset_us[node])) % 2**32
+    def _noise(self, nodes: Ints, plates: Ints, at_ns: Ints) -> Floats:
+        """(k, SAMPLES, widest): each plate's own, and what its shelf has in common."""
+        cells, hours = self.nodes.cells, at_ns[:, :1] / (3600 * NS)
+        louder = np.exp(NOISE_HOUR_SIGMA * np.sin(2 * np.pi * hours + self.nodes.hour_phase[nodes]))
+        louder *= self.louder[plates]
+        draw = self.rng.standard_normal((*at_ns.shape, plates.shape[1] + 1))
+        noise = draw[:, :, 1:] * (cells.noise_g[nodes] * louder)[:, None]
+        noise += draw[:, :, :1] * (cells.common_g[nodes] * louder)[:, None]
+        return np.asarray(noise)
 
 
 def _shelf_of_plate(config: StoreConfig) -> Ints:
