@@ -630,6 +630,7 @@ def suite(
 
     The exit status is 1 when a run crashed or the referee saw a breach.
     """
+    _needs("qa", "jinja2", "dask" if dask else "jinja2")
     from sim import suite as suites
     from sim.suite_show import main as suite_main
 
@@ -650,6 +651,7 @@ def report(
     folder: Annotated[Path, typer.Argument(help="The --out folder of a suite.")],
 ) -> None:
     """Draw a suite's report.html again."""
+    _needs("qa", "jinja2")
     from sim.report import write
 
     typer.echo(_or_fail(lambda: write(folder)))
@@ -708,6 +710,14 @@ def _or_fail(call: Any) -> Any:
         raise
     except (ValueError, OSError, RuntimeError) as error:
         _fail(str(error))
+
+
+def _needs(extra: str, *modules: str) -> None:
+    """Say which extra a command needs before it fails in the middle."""
+    from importlib.util import find_spec
+
+    if any(find_spec(module) is None for module in modules):
+        _fail(f"this command needs more libraries: pip install 'walkout[{extra}]'")
 
 
 def _fail(message: str) -> None:

@@ -50,7 +50,7 @@ class Column:
     title: str
     rate: bool = False
     ci: bool = False
-    bad: bool = False  # more is worse
+    asked: bool = False  # a share of doubts, not of successes
     loud: bool = False  # any is bad
 
 
@@ -59,7 +59,7 @@ SHORT = (
     Column("visits", "visits"),
     Column("visit_f1_mean", "F1 per visit", rate=True),
     Column("receipts_exact_rate", "exact receipts", rate=True),
-    Column("review_rate", "in review", rate=True, bad=True),
+    Column("review_rate", "in review", rate=True, asked=True),
     Column("overcharged_per_1000_lines", "over-charged ‰"),
     Column("missed_per_1000_lines", "missed ‰"),
     Column("crashed_runs", "crashed", loud=True),
@@ -252,7 +252,7 @@ def _more(run: Row) -> Row:
 
 def _size(value: Row) -> int:
     pictures = [value["plan"], value["lanes"], *(curve["svg"] for curve in value["curves"])]
-    return sum(map(len, pictures)) + len(json.dumps(value["walk"]))
+    return sum(map(len, pictures)) + len(json.dumps([value["walk"], value["rows"]]))
 
 
 # --- texts ----------------------------------------------------------------------------------------
@@ -287,8 +287,8 @@ def _number(value: float | None) -> str:
     return f"{value:,}".replace(",", " ") if isinstance(value, int) else f"{value:.1f}"
 
 
-def _spark(metrics: Mapping[str, Any], key: str, bad: bool) -> Any:
-    return rate_bar(metrics.get(key), interval(metrics, key), bad=bad)
+def _spark(metrics: Mapping[str, Any], key: str, asked: bool) -> Any:
+    return rate_bar(metrics.get(key), interval(metrics, key), asked=asked)
 
 
 def _interval_text(metrics: Mapping[str, Any], key: str) -> str:

@@ -48,7 +48,8 @@ def drawn(story: Row, store: Row) -> Row:
             for name in people
             if any(p["visit"] == name for p in story["paths"])
         ],
-        "walk": _walk(story, people, plan),
+        "walk": _walk(story, plan),
+        "rows": _rows(story),
     }
 
 
@@ -70,7 +71,32 @@ def sentence(row: Row) -> str:
     return text
 
 
-def _walk(story: Row, people: Sequence[str], plan: Plan) -> Row:
+def _rows(story: Row) -> list[Row]:
+    """Truth and conclusions as text, in order of time."""
+    rows = [
+        {"t": a["t"], "who": a["visit"], "side": "truth", "text": sentence(a)}
+        for a in story["actions"]
+    ]
+    rows += [
+        {"t": e["t"], "who": ", ".join(e["visits"]), "side": "Walkout", "text": _said(e)}
+        for e in story["events"]
+    ]
+    return sorted(rows, key=lambda row: (row["t"], row["side"]))
+
+
+def _said(event: Row) -> str:
+    """A conclusion with all its candidates."""
+    if event["kind"] != "review":
+        return f"{sentence(event)}, probability {event['probability']:.2f}"
+    candidates = "; ".join(
+        f"{c['probability']:.2f} {c['visit'] or 'nobody'} {c['quantity']:+d} "
+        f"{c['sku'] or 'unknown'}"
+        for c in event["candidates"]
+    )
+    return f"{sentence(event)} {candidates}"
+
+
+def _walk(story: Row, plan: Plan) -> Row:
     """Paths in pixels, for the slider."""
     walkers = []
     for path in story["paths"]:

@@ -61,7 +61,7 @@ class Scale:
         return [round(i * step, 10) for i in range(first, floor(self.high / step + 1e-9) + 1)]
 
 
-def rate_bar(value: float | None, interval: Interval, *, bad: bool = False) -> Markup:
+def rate_bar(value: float | None, interval: Interval, *, asked: bool = False) -> Markup:
     """A small bar from 0 to 1 with its confidence interval, for a table's cell."""
     if value is None:
         return Markup('<span class="none">–</span>')
@@ -75,7 +75,7 @@ def rate_bar(value: float | None, interval: Interval, *, bad: bool = False) -> M
             width=max(0.0, min(1.0, value)) * 100,
             height=8,
             rx=4,
-            class_="bar-bad" if bad else "bar",
+            class_="bar-asked" if asked else "bar",
         ),
     ]
     if interval is not None:

@@ -86,6 +86,9 @@
     slider.addEventListener("input", () => { if (timer) stop(); show(); });
     button.addEventListener("click", play);
     show();
+    const lanes = story.querySelector(".lanes-box");
+    const wide = Number(head.getAttribute("x1")) / Number(lanes.firstElementChild.viewBox.baseVal.width);
+    lanes.scrollLeft = wide * lanes.scrollWidth - lanes.clientWidth / 2;
   };
   for (const story of all("details.story")) {
     story.addEventListener("toggle", () => { if (story.open) prepare(story); });

@@ -128,9 +128,10 @@ def test_a_story_opens_by_keyboard_and_its_slider_moves_the_walkers(
     page, heard = opened(browser, suite / "report.html")
     story = page.locator("details.story").first
     assert (
-        "2 × cola-330ml too many, 1 × salad-bowl too many" in story.locator("summary").inner_text()
+        "2 × cola-330ml too many, 1 × salad-bowl too many"
+        in story.locator("summary").first.inner_text()
     )
-    story.locator("summary").focus()
+    story.locator("summary").first.focus()
     page.keyboard.press("Enter")
     assert story.locator(".plan .fixture").count() > 0
     assert "takes 1 × cola-330ml" in (story.locator(".lanes").text_content() or "")
