@@ -35,8 +35,10 @@ WRIST_NOISE_PX = 7.5  # median error 9 px over both axes
 WRIST_SEEN = 0.72
 WRIST_OUTLIER = 0.06
 WRIST_OUTLIER_PX = 45.0
+FALSE_MAX = 50  # in one image
 BIAS_KEPT = 0.95  # of the slow error, from one image to the next: a second or so
 BIAS_STEP = math.sqrt(1 - BIAS_KEPT**2)
+LATENCY_SIGMA = 0.3  # of ln
 BUSY_PROBABILITY = 0.01  # that a worker is busy with something else
 BUSY_MS = (50.0, 150.0)
 ALL_LEVELS = np.ones((len(LEVELS), 1), dtype=np.bool_)
@@ -66,7 +68,7 @@ class Pairs:
     camera: Ints  # (p,)
     slot: Ints  # (p,)
     turn: Ints  # (p,) how many images its camera took before, of those that are developed together
-    even: Floats  # (p, 6) from 0 to 1
+    even: Floats  # (p, 7) from 0 to 1
     normal: Floats  # (p, 15)
 
     @property
@@ -92,6 +94,7 @@ class Seen:
     """Detections of all images, k rows."""
 
     image: Ints  # (k,) index of the image
+    order: Floats  # (k,) its place in the packet
     slot: Ints  # (k,) whose it is; -1: nobody's
     boxes: Floats  # (k, 4)
     feet: Floats  # (k, 2)
@@ -184,7 +187,7 @@ class Cameras:
     def _pairs(self, image: Ints, body: Ints, camera: Ints, slot: Ints) -> Pairs:
         """Each camera draws for its own pairs, in its own order."""
         count = np.bincount(image, minlength=len(camera)).tolist()
-        even = np.empty((len(image), 6))
+        even = np.empty((len(image), 7))
         normal = np.empty((len(image), 15))
         start = 0
         for c, k in zip(camera.tolist(), count, strict=True):
@@ -212,6 +215,7 @@ class Cameras:
         scores = 0.35 + 0.5 * share[rows] + 0.08 * pairs.normal[:, 0]
         return Seen(
             image=pairs.image,
+            order=pairs.even[:, 6],
             slot=pairs.slot,
             boxes=boxes,
             feet=self._feet(view.foot_px[rows], boxes, tall, open_[rows, 0], pairs),
@@ -276,25 +280,20 @@ class Cameras:
 
     def _of_images(self, seen: Seen, at_ns: Ints, camera: Ints) -> tuple[Seen, list[int]]:
         """Adds boxes of nobody, mixes each image's rows, and says when its packet is sent."""
+        true_boxes = np.bincount(seen.image, minlength=len(camera)).tolist()
         false: list[Floats] = []
         where: list[int] = []
         sent_ns: list[int] = []
-        order = np.empty(len(seen.image))
-        ends = np.cumsum(np.bincount(seen.image, minlength=len(camera))).tolist()
-        start = 0
-        for i, (c, end) in enumerate(zip(camera.tolist(), ends, strict=True)):
+        for i, (c, at) in enumerate(zip(camera.tolist(), at_ns.tolist(), strict=True)):
             rng = self.image_rngs[c]
-            order[start:end] = rng.random(end - start)
-            count = int(rng.poisson(self.faults.false_boxes * max(end - start, 1)))
-            false += [rng.random(6) for _ in range(count)]
-            where += [i] * count
-            sent_ns.append(int(at_ns[i]) + self._late_ns(rng))
-            start = end
+            sent_ns.append(at + self._late_ns(rng))
+            for _ in range(_poisson(rng, self.faults.false_boxes * max(true_boxes[i], 1))):
+                false.append(rng.random(6))
+                where.append(i)
         if where:
             image = np.array(where)
             seen = _joined(seen, self._false(np.array(false), image, camera[image]))
-            order = np.concatenate([order, [row[5] for row in false]])
-        mixed = np.lexsort((order, seen.image))
+        mixed = np.lexsort((seen.order, seen.image))
         return Seen(*(getattr(seen, name)[mixed] for name in SEEN_FIELDS)), sent_ns
 
     def _false(self, even: Floats, image: Ints, camera: Ints) -> Seen:
@@ -303,12 +302,13 @@ class Cameras:
         height = 60.0 + 140.0 * even[:, 2]
         half = np.column_stack([height * (0.15 + 0.15 * even[:, 3]), height / 2])
         boxes = self._clipped(np.hstack([centre - half, centre + half]), camera)
-        n = len(image)
-        scores, wrists = 0.25 + 0.25 * even[:, 4], np.full((n, 2, 2), np.nan)
-        return Seen(image, np.full(n, -1), boxes, _bottom(boxes), scores, wrists)
+        nobody, unseen = np.full(len(image), -1), np.full((len(image), 2, 2), np.nan)
+        scores = 0.25 + 0.25 * even[:, 4]
+        return Seen(image, even[:, 5], nobody, boxes, _bottom(boxes), scores, unseen)
 
     def _late_ns(self, rng: np.random.Generator) -> int:
-        late_ms = self.faults.latency_ms * math.exp(0.3 * rng.standard_normal())
+        """From capture to hand-over; now and then the worker is busy."""
+        late_ms = self.faults.latency_ms * math.exp(LATENCY_SIGMA * rng.standard_normal())
         even = rng.random()
         if even < BUSY_PROBABILITY:
             low, high = BUSY_MS
@@ -355,7 +355,19 @@ def _joined(a: Seen, b: Seen) -> Seen:
 
 def _nothing() -> Seen:
     none = np.empty(0, dtype=np.int64)
-    return Seen(none, none, np.empty((0, 4)), np.empty((0, 2)), np.empty(0), np.empty((0, 2, 2)))
+    no = np.empty(0)
+    return Seen(none, no, none, np.empty((0, 4)), np.empty((0, 2)), no, np.empty((0, 2, 2)))
+
+
+def _poisson(rng: np.random.Generator, mean: float) -> int:
+    """A count by inversion: numpy's own takes longer for small means."""
+    left, count = rng.random() - math.exp(-mean), 0
+    part = math.exp(-mean)
+    while left > 0 and count < FALSE_MAX:
+        count += 1
+        part *= mean / count
+        left -= part
+    return count
 
 
 def _turns(camera: Ints) -> Ints:
