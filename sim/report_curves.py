@@ -88,9 +88,8 @@ def _samples(batch: ShelfSamples) -> tuple[Floats, Floats]:
     """(n,) store seconds, arrival taken for the last sample's instant; (n, plates) readings."""
     count = len(batch.readings)
     ago_s: Floats = np.arange(count - 1, -1, -1, dtype=np.float64) * batch.sample_period_us * 1e-6
-    return np.float64(batch.received_at_ns / 1e9) - ago_s, np.asarray(
-        batch.readings, dtype=np.float64
-    )
+    readings: Floats = np.nan_to_num(np.asarray(batch.readings, dtype=np.float64))
+    return np.float64(batch.received_at_ns / 1e9) - ago_s, readings
 
 
 def _curve(

@@ -108,7 +108,7 @@ def cards(total: Mapping[str, Any]) -> list[dict[str, Any]]:
             "key": "crashed_runs",
             "label": "runs crashed",
             "value": str(total["crashed_runs"]),
-            "note": f"{total['breaches']} breaches",
+            "note": f"{total['breaches']} breach{'' if total['breaches'] == 1 else 'es'}",
             "bad": bool(total["crashed_runs"] or total["breaches"]),
         },
     ]

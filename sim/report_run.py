@@ -302,10 +302,10 @@ def _event_row(event: Row, names: dict[str, str]) -> Row | None:
     evidence = event.get("evidence") or {}
     said_s = event["at_ns"] / 1e9
     row: Row = {
-        "t": round(evidence.get("ended_at_ns", 0) / 1e9, 2) or round(said_s, 2),
+        "t": round((evidence.get("ended_at_ns") or 0) / 1e9, 2) or round(said_s, 2),
         "said": round(said_s, 2),
         "shelf": evidence.get("shelf"),
-        "mass_g": round(evidence.get("mass_g", 0.0), 1),
+        "mass_g": round(evidence.get("mass_g") or 0.0, 1),
     }
     match event["type"]:
         case "ItemTaken" | "ItemReturned":
