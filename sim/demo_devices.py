@@ -63,6 +63,7 @@ class WorldOnDevices:
         self._codes: set[asyncio.Task[None]] = set()
         self._due: list[tuple[int, int, Output]] = []  # heap: instant, count, what
         self._count = 0
+        self._unheard_bytes = 0  # greetings before the daemon had opened its ports
 
     def start(self) -> None:
         for device in self._serial():
@@ -80,6 +81,7 @@ class WorldOnDevices:
         """Real time until ``stop()``; the world's time 0 is now."""
         offset_ns = time.monotonic_ns() - self.world.now_ns
         self.began_wall_ns = time.time_ns() - self.world.now_ns
+        self._unheard_bytes = self._dropped_bytes()
         reached_ns = self.world.now_ns
         while not stop():
             now_ns = time.monotonic_ns() - offset_ns
@@ -111,12 +113,15 @@ class WorldOnDevices:
             "stalled_ms": round(self.stalled_ms),
             "late_ms_max": round(self.late_ms_max),
             "gate_answers_late": self.barriers.late,
-            "serial_bytes_dropped": sum(d.port.dropped_bytes for d in self._serial()),
+            "serial_bytes_dropped": self._dropped_bytes() - self._unheard_bytes,
             "detections_sent": self._cameras.sent,
             "detections_dropped": self._cameras.dropped,
             "unlocks": sum(gate.unlocks for gate in self._gates.values()),
             "forced": sum(gate.forced for gate in self._gates.values()),
         }
+
+    def _dropped_bytes(self) -> int:
+        return sum(device.port.dropped_bytes for device in self._serial())
 
     def _serial(self) -> tuple[ShelfNodeDevice | GateNodeDevice | ReaderDevice, ...]:
         return (*self._shelves.values(), *self._gates.values(), *self._readers.values())

@@ -8,6 +8,7 @@ its recording holds the step that broke it.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import time
 import traceback
@@ -134,21 +135,30 @@ def conclude(
     keep_recording: bool = True,
     progress: Callable[[int], None] = lambda now_ns: None,
 ) -> RunResult:
-    """Replay, judge and write what a finished run left: its recording lies in ``out``."""
-    replayed = _replayed(out, about, progress)
+    """Replay, judge and write what a finished run left: its recording lies in ``out``.
+
+    A replay that raises where the run did not is a crash of its own.
+    """
+    try:
+        replayed = _replayed(out, about, progress)
+    except replay.ReplayError as error:
+        replayed, about = None, about | {"crashed": crash_text(error, done.now_ns, out)}
     events = done.events if replayed is None else replayed.events
     sha = None if replayed is None else replay.events_sha(replayed.events)
-    breaches = check(done, sha, crashed=about["crashed"] is not None)
+    zero_s = done.zero_ns / NS
+    breaches = [
+        dataclasses.replace(breach, at_s=breach.at_s - zero_s)
+        for breach in check(done, sha, crashed=about["crashed"] is not None)
+    ]
     wall_s = time.perf_counter() - started
-    zero_ns = 0 if replayed is None else replayed.zero_ns
-    rows = replay.receipts(events, zero_ns)
+    rows = replay.receipts(events, done.zero_ns)
     (out / EVENTS).write_bytes(replay.events_text(events))
     replay.write_json(out / RECEIPTS, rows)
     replay.write_json(out / TRUTH, done.truth.document())
     replay.write_json(out / RUN, about)
     replay.write_json(out / PATHS, done.world.paths())
     replay.write_json(out / REFEREE, {"breaches": [breach_row(breach) for breach in breaches]})
-    store_s = (done.now_ns - zero_ns) / NS
+    store_s = (done.now_ns - done.zero_ns) / NS
     timing = replay.timing(wall_s, store_s)
     if replayed is not None:
         timing |= {"replay_realtime_factor": round(replayed.realtime_factor, 2)}
