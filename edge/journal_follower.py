@@ -75,9 +75,11 @@ class JournalFollower:
         """Those that can be read, newest first."""
         folder = self.path.with_name(self.path.name + ".snapshots")
         if folder.is_dir():
-            for found in Snapshots(folder).newest_first():
+            kept = Snapshots(folder)
+            for found in kept.newest_first():
                 if not isinstance(found, SnapshotError):
                     yield found
+            yield from kept.sparse_newest_first()
 
     def steps_after(self, step: int, *, with_last: bool) -> Iterator[FollowedStep]:
         """Steps that follow; the newest one only if asked, since its outputs may be on the way.

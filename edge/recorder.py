@@ -241,15 +241,17 @@ def start_of(
         RecordingError: the engine's state at that step cannot be had any more.
     """
     wanted, first = _wanted(journal, from_step, last_s), journal.first_step()
-    kept = list(journal.snapshots())
-    before = next((one for one in kept if one.step < wanted and one.step + 1 >= first), None)
-    if before is not None:
-        return Start(after_step=before.step, toml=before.toml, snapshot=before)
+    oldest: Snapshot | None = None  # of those that can be continued from
+    for kept in journal.snapshots():
+        if kept.step + 1 < first:
+            break
+        oldest = kept
+        if kept.step < wanted:
+            return Start(after_step=kept.step, toml=kept.toml, snapshot=kept)
     if first <= 1 and wanted <= 1:
         return Start(after_step=0, toml=_first_toml(journal, config), snapshot=None)
     if first <= 1 and wanted - 1 <= REPLAY_STEPS_MAX:
         return _replayed_to(journal, _first_toml(journal, config), wanted)
-    oldest = next((one for one in reversed(kept) if one.step + 1 >= first), None)
     if oldest is None:
         what = f"step {wanted} cannot be replayed any more: no snapshot is kept"
         raise RecordingError(journal.path, None, what, "record from now on, without --from-step")

@@ -42,6 +42,7 @@ SIGNALS = {
     GateSignalKind.ENTER: "enter",
     GateSignalKind.EXIT: "exit",
 }
+APART_NS = 1000  # between two samples of one node, at least
 SETTLE_NS = 60 * NS  # behind the last step: everything that the timeline holds is due
 
 
@@ -89,6 +90,7 @@ class _Export:
         self._timeline = Timeline(self._config)
         self._nodes = _nodes(self._config)
         self._clocks: dict[str, DeviceClock] = {}
+        self._last_ns: dict[str, int] = {}
         self._names = _Names(recording, self._config)
         self._passages: set[tuple[str, int]] = set()
         self._gates: list[tuple[Any, ...]] = []
@@ -133,8 +135,11 @@ class _Export:
         mass_g = grams(batch.readings, batch.flags, node.rows, batch.unit, node.calibration)
         texts = mass_g.astype(np.float32).astype(str)
         known = np.isfinite(mass_g)
+        # a clock that was held back repeats an instant: two readings, so two rows
+        first_ns = max(clock.first_ns, self._last_ns.get(str(batch.device), 0) + APART_NS)
+        self._last_ns[str(batch.device)] = first_ns + (len(mass_g) - 1) * clock.period_ns
         for i in range(len(mass_g)):
-            t_s = self._t_s(clock.first_ns + i * clock.period_ns)
+            t_s = self._t_s(first_ns + i * clock.period_ns)
             columns = np.flatnonzero(known[i]).tolist()
             rows = [(t_s, node.plates[k], texts[i, k]) for k in columns]
             self._weights_csv.writerows(rows)

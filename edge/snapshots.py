@@ -1,4 +1,5 @@
-"""Snapshots of the engine's state: one file each, checksummed, the last three kept.
+"""Snapshots of the engine's state: one file each, checksummed, the last three kept; of those
+before, one each five minutes stays for two hours, for recordings that begin in the past.
 
 Files beside the journal and not rows in it: a snapshot of some MB is flushed by its own thread and
 never stands in front of a step in the journal's write-ahead log. A torn file, or one of another
@@ -7,6 +8,7 @@ version, is passed over for the one before; the journal keeps every step after t
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 from collections.abc import Iterator
@@ -19,6 +21,8 @@ import zstandard
 MAGIC = b"WALKSNAP1\n"
 DIGEST_BYTES = 32
 KEPT = 3  # two older ones stand by for a torn or unreadable newest
+SPARSE_STEPS = 3000  # five minutes: how far a recording of the past begins before what is asked
+SPARSE_KEPT = 24  # two hours; a start never reads them
 SNAPSHOT_BYTES_MAX = 512 * 2**20  # a hostile length must not take the memory
 LEVEL = 1  # zstd: speed; the state shrinks threefold at any level
 
@@ -55,8 +59,20 @@ class Snapshots:
         partial.replace(path)
         _flush_folder(self.folder)
         for old in self._newest_first()[KEPT:]:
-            old.unlink(missing_ok=True)
+            self._retire(old)
         return path
+
+    def _retire(self, path: Path) -> None:
+        """Keep one of each ``SPARSE_STEPS`` a while longer, forget the others."""
+        sparse = self._sparse_newest_first()
+        span = int(path.stem) // SPARSE_STEPS
+        if sparse and int(sparse[0].stem) // SPARSE_STEPS >= span:
+            path.unlink(missing_ok=True)
+            return
+        self._sparse.mkdir(exist_ok=True)
+        path.replace(self._sparse / path.name)
+        for old in sparse[SPARSE_KEPT - 1 :]:
+            old.unlink(missing_ok=True)
 
     def newest_first(self) -> Iterator[Snapshot | SnapshotError]:
         """Each kept snapshot, or why it cannot be read."""
@@ -66,6 +82,12 @@ class Snapshots:
             except SnapshotError as error:
                 yield error
 
+    def sparse_newest_first(self) -> Iterator[Snapshot]:
+        """Older ones that can be read, some minutes apart: a recording may begin there."""
+        for path in self._sparse_newest_first():
+            with contextlib.suppress(SnapshotError):
+                yield _unpacked(path)
+
     def oldest_step(self) -> int | None:
         """The step that every kept snapshot can be continued from."""
         paths = self._newest_first()
@@ -73,6 +95,13 @@ class Snapshots:
 
     def _newest_first(self) -> list[Path]:
         return sorted(self.folder.glob("*.snapshot"), reverse=True)
+
+    @property
+    def _sparse(self) -> Path:
+        return self.folder.with_name(self.folder.name + "-sparse")
+
+    def _sparse_newest_first(self) -> list[Path]:
+        return sorted(self._sparse.glob("*.snapshot"), reverse=True)
 
 
 def pack(snapshot: Snapshot) -> bytes:

@@ -30,6 +30,7 @@ from edge.recorder import Progress, Recorder
 from edge.recording import Recording, RecordingError
 from edge.recording_info import Survey
 from edge.recording_recover import recover
+from edge.snapshots import Snapshot, Snapshots
 from edge.tap import TapReader
 from sim.devices import ShelfNodeDevice
 
@@ -199,6 +200,20 @@ def test_a_recording_of_the_past_starts_where_the_engine_can(folder: Path) -> No
         events, _ = journal_lines(folder, done.first_step, done.step)
         assert replayed(recording) == events
         out.unlink()
+
+
+def test_older_snapshots_stay_some_minutes_apart(tmp_path: Path) -> None:
+    kept = Snapshots(tmp_path / "s")
+    for step in range(1000, 90_000, 1000):
+        kept.save(Snapshot(step=step, now_ns=step, toml="", state=b""))
+    sparse = [snapshot.step for snapshot in kept.sparse_newest_first()]
+    assert [one.step for one in kept.newest_first() if isinstance(one, Snapshot)] == [
+        89_000,
+        88_000,
+        87_000,
+    ]
+    assert sparse == list(range(84_000, 84_000 - 24 * 3000, -3000))
+    assert kept.oldest_step() == 87_000
 
 
 def test_the_start_of_another_day_is_an_error_with_a_remedy(folder: Path) -> None:

@@ -14,7 +14,7 @@ import zstandard
 from recordings import record, replayed, small_day
 
 from edge import mcap_records as mcap
-from edge.recording import Recording, RecordingError
+from edge.recording import Recording, RecordingError, RecordingWriter
 from edge.recording_recover import recover
 from messages import codec
 from messages.observations import StepSetAside
@@ -122,6 +122,19 @@ def test_random_flips_are_refused_or_harmless_and_never_a_crash(
             read_wholly(broken)
         with contextlib.suppress(RecordingError):
             assert recover(broken, saved).steps == read_wholly(saved)
+
+
+def test_a_recording_without_steps_is_recovered_too(tmp_path: Path) -> None:
+    path, saved = tmp_path / "x.mcap", tmp_path / "y.mcap"
+    seen = [one for _, observations in small_day().steps for one in observations]
+    seen.sort(key=lambda one: one.received_at_ns)
+    with RecordingWriter(path, toml=small_day().toml) as writer:
+        writer.observe(seen)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    recover(path, saved)
+    kept = [codec.encode(one) for one in Recording.open(saved).observations()]
+    assert len(seen) // 3 < len(kept) < len(seen)
+    assert kept == [codec.encode(one) for one in seen[: len(kept)]]
 
 
 def test_garbage_is_no_recording(tmp_path: Path) -> None:
