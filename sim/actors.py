@@ -70,14 +70,14 @@ class Scene:
         others = [a for a in self.actors.values() if a.indoors and a.party is not seeker.party]
         return min(others, key=seeker.gap_m, default=None)
 
-    def wanted(self, actor: Actor) -> bool:
-        """True while somebody still has an act that is to be done with the actor."""
+    def wanted(self, actor: Actor, act: Act | None = None) -> bool:
+        """True while somebody still has an act (of one sort) that is to be done with the actor."""
         return any(
             self.actors.get(do.to if "/" in do.to else f"{do.to}/0") is actor
             for other in self.actors.values()
             if other is not actor and not other.gone
             for do in other.todo[other.at :]
-            if do.to and do.act is not Act.PUT_DOWN_CHILD
+            if do.to and do.act is not Act.PUT_DOWN_CHILD and act in (None, do.act)
         )
 
 

@@ -12,23 +12,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from messages.arrays import Floats
-from sim import walking
+from sim import places, walking
 from sim.actors import ANYBODY, NS, Actor, Ticks
 from sim.geometry import fixture_of_shelf
 from sim.gestures import Manner, in_the_air
-from sim.hands import NOWHERE
-from sim.moves import (
-    NEAR_M,
-    at_mark,
-    before_facing,
-    clear_of_doors,
-    come_to,
-    face,
-    gesture,
-    idle,
-    pause,
-    walk_to,
-)
+from sim.moves import NEAR_M, at_mark, clear_of_doors, come_to, face, gesture, idle, pause
+from sim.places import facing_of, held, on_floor, other_of
 from sim.script import NOW, Act, Do, Span
 from sim.shoppers import Person, Phase
 
@@ -39,10 +28,8 @@ LEAN_S = (1.5, 6.0)
 MEET_S = (0.5, 2.0)
 GIVES = frozenset({Act.RETURN, Act.HAND_OVER, Act.DROP})
 STAFF_LIFT = 4  # units that staff handle in one go
-GOODS_MAX_S = 60.0  # until goods lie on the floor
 PICK_UP_M = 0.5
-LATER_MAX_S = 120.0  # for somebody who has something else to do before it meets
-SWAP_M = 1.8  # from here two trade places
+PROMISE_MAX_S = 60.0  # for goods that somebody is yet to hand over
 SWAP_MAX_S = 7.0
 SWAP_HURRY = 1.25
 LIFT_S = 0.8  # to take a child on the arm
@@ -62,6 +49,8 @@ class Play:
 def live(actor: Actor) -> Generator[None, None, None]:
     """All acts in turn, then out; it never ends while the person is indoors."""
     while (do := actor.current) is not None:
+        if do.act in GIVES:
+            yield from _goods_promised(actor, do)
         do = actor.todo[actor.at] = _resolved(actor, do)
         done = yield from _one(actor, do, ACTS[do.act])
         actor.release()
@@ -88,6 +77,18 @@ def _one(actor: Actor, do: Do, play: Play) -> Ticks:
     return (yield from play.perform(actor, do))
 
 
+def _goods_promised(actor: Actor, do: Do) -> Ticks:
+    """Wait for goods that somebody is yet to hand over, when there are none to give away."""
+    ends_ns = actor.awake_ns + int(PROMISE_MAX_S * NS)
+    if not held(actor, do) and actor.scene.wanted(actor, Act.HAND_OVER):
+        yield from clear_of_doors(actor)
+    while not held(actor, do) and actor.scene.wanted(actor, Act.HAND_OVER):
+        if actor.awake_ns > ends_ns:
+            return False
+        yield
+    return True
+
+
 def _let_go_for_mark(actor: Actor, do: Do) -> None:
     """Somebody held could not get ready for the same mark."""
     other = actor.holding
@@ -100,8 +101,8 @@ def _resolved(actor: Actor, do: Do) -> Do:
 
     ``ANYBODY`` as a facing is the one that somebody else stands before now.
     """
-    if do.act in GIVES and not do.sku and (held := _held(actor, do)):
-        do = replace(do, sku=actor.crowd.stock.units[held[-1]].sku)
+    if do.act in GIVES and not do.sku and (units := held(actor, do)):
+        do = replace(do, sku=actor.crowd.stock.units[units[-1]].sku)
     if do.facing != ANYBODY:
         return do
     others = [a for a in actor.scene.actors.values() if a.indoors and a.before is not None]
@@ -113,88 +114,12 @@ def _resolved(actor: Actor, do: Do) -> Do:
     return replace(do, facing=str(facings[index].id))
 
 
-# --- where ----------------------------------------------------------------------------------------
-
-
-def at_facing(actor: Actor, do: Do) -> Ticks:
-    return (yield from before_facing(actor, _facing(actor, do), crossed=do.crossed))
-
-
-def at_shelf_of_return(actor: Actor, do: Do) -> Ticks:
-    """The facing that is named, else the one that the goods came from."""
-    units = _held(actor, do)
-    if not units:
-        return False
-    facing = _facing(actor, do) if do.facing else dict(actor.party.carried)[units[0]]
-    if facing == NOWHERE:
-        return False
-    return (yield from before_facing(actor, facing, crossed=do.crossed))
-
-
-def here(actor: Actor, do: Do) -> Ticks:
-    del do
-    return (yield from clear_of_doors(actor))
-
-
-def at_once(actor: Actor, do: Do) -> Ticks:
-    del actor, do
-    yield
-    return True
-
-
-def somewhere(actor: Actor, do: Do) -> Ticks:
-    """At ``point``, before ``facing``, or here."""
-    if do.facing:
-        return (yield from before_facing(actor, _facing(actor, do)))
-    if do.point is None:
-        return (yield from clear_of_doors(actor))
-    if not (yield from walk_to(actor, np.array(do.point))):
-        return False
-    actor.stop()
-    return True
-
-
-def beside_other(actor: Actor, do: Do) -> Ticks:
-    return (yield from come_to(actor, _other(actor, do)))
-
-
-def near_other(actor: Actor, do: Do) -> Ticks:
-    return (yield from come_to(actor, _other(actor, do), SWAP_M))
-
-
-def where_both_meet(actor: Actor, do: Do) -> Ticks:
-    """To the other one; who is to meet this person later on is waited for."""
-    other = _other(actor, do)
-    ends_ns = actor.awake_ns + int(LATER_MAX_S * NS)
-    if other is not None and _meets_later(actor, other):
-        yield from clear_of_doors(actor)
-    while other is not None and actor.awake_ns < ends_ns and _meets_later(actor, other):
-        if other.gone:
-            return False
-        yield
-    return (yield from come_to(actor, other))
-
-
-def at_goods(actor: Actor, do: Do) -> Ticks:
-    """To the nearest goods on the floor, once there are any."""
-    ends_ns = actor.awake_ns + int(GOODS_MAX_S * NS)
-    if not _on_floor(actor, do):
-        yield from clear_of_doors(actor)
-    while actor.awake_ns < ends_ns:
-        lying = _on_floor(actor, do)
-        if lying and (yield from walk_to(actor, actor.crowd.stock.floor[lying[0]])):
-            actor.stop()
-            return True
-        yield
-    return False
-
-
 # --- how ------------------------------------------------------------------------------------------
 
 
 def take(actor: Actor, do: Do) -> Ticks:
     """One lift, or one for each unit."""
-    facing, hands = _facing(actor, do), actor.crowd.hands
+    facing, hands = facing_of(actor, do), actor.crowd.hands
     for quantity in _lifts(do):
         made = hands.take(
             actor.party,
@@ -213,8 +138,8 @@ def take(actor: Actor, do: Do) -> Ticks:
 
 def put_back(actor: Actor, do: Do) -> Ticks:
     for quantity in _lifts(do):
-        units = _held(actor, replace(do, quantity=quantity))
-        facing = actor.before if not do.facing else _facing(actor, do)
+        units = held(actor, replace(do, quantity=quantity))
+        facing = actor.before if not do.facing else facing_of(actor, do)
         if facing is None:
             return False
         manner = _manner(actor, do)
@@ -227,21 +152,21 @@ def put_back(actor: Actor, do: Do) -> Ticks:
 
 def touch(actor: Actor, do: Do) -> Ticks:
     manner = replace(_manner(actor, do), hold_s=actor.drawn(do.lasts_s))
-    made = actor.crowd.hands.touch(actor.party, _facing(actor, do), actor.now_ns, manner)
+    made = actor.crowd.hands.touch(actor.party, facing_of(actor, do), actor.now_ns, manner)
     return (yield from gesture(actor, made))
 
 
 def lean(actor: Actor, do: Do) -> Ticks:
     lasts_s = actor.drawn(_or(do.lasts_s, LEAN_S))
     made = actor.crowd.hands.lean(
-        actor.party, _facing(actor, do), lasts_s, actor.now_ns, _manner(actor, do)
+        actor.party, facing_of(actor, do), lasts_s, actor.now_ns, _manner(actor, do)
     )
     return (yield from gesture(actor, made))
 
 
 def hand_over(actor: Actor, do: Do) -> Ticks:
     """Hands meet; both stand until the goods have passed."""
-    other, units = _other(actor, do), _held(actor, do)
+    other, units = other_of(actor, do), held(actor, do)
     if other is None or not units or not (yield from _again_beside(actor, other)):
         return False
     face(actor, other)
@@ -253,13 +178,13 @@ def hand_over(actor: Actor, do: Do) -> Ticks:
 
 
 def drop(actor: Actor, do: Do) -> Ticks:
-    units = _held(actor, do)
+    units = held(actor, do)
     made = actor.crowd.hands.drop(actor.party, actor.person, units, actor.now_ns)
     return (yield from gesture(actor, made))
 
 
 def pick_up(actor: Actor, do: Do) -> Ticks:
-    lying = _on_floor(actor, do)
+    lying = on_floor(actor, do)
     stock = actor.crowd.stock
     same = [u for u in lying if stock.units[u].sku == stock.units[lying[0]].sku]
     near = [u for u in same if np.hypot(*(stock.floor[u] - stock.floor[same[0]])) < PICK_UP_M]
@@ -270,7 +195,7 @@ def pick_up(actor: Actor, do: Do) -> Ticks:
 
 def bump(actor: Actor, do: Do) -> Ticks:
     """Knock the gondola: every shelf of it rings."""
-    facing, config = _facing(actor, do), actor.crowd.config
+    facing, config = facing_of(actor, do), actor.crowd.config
     fixtures = fixture_of_shelf(config)
     knocked = fixtures[actor.crowd.stock.shelves.facing_shelf[facing]]
     shelves = [s for s, fixture in enumerate(fixtures) if fixture == knocked]
@@ -292,7 +217,7 @@ def meet(actor: Actor, do: Do) -> Ticks:
 
 def swap(actor: Actor, do: Do) -> Ticks:
     """Both walk at once to where the other one stands; of two who both want it, one leads."""
-    other = _other(actor, do)
+    other = other_of(actor, do)
     if other is None or other.gone:
         return False
     if actor.mutual(other) and other.name < actor.name:
@@ -320,7 +245,7 @@ def swap(actor: Actor, do: Do) -> Ticks:
 
 def lift_child(actor: Actor, do: Do) -> Ticks:
     """Take a child on the arm: from then on it is where its carrier is."""
-    other = _other(actor, do)
+    other = other_of(actor, do)
     if other is None or not other.person.child or other.person.carrier is not None:
         return False
     chest = np.append(other.person.position, 0.7 * other.person.height_m)
@@ -335,7 +260,7 @@ def lift_child(actor: Actor, do: Do) -> Ticks:
 
 def put_down_child(actor: Actor, do: Do) -> Ticks:
     """Set the child ``to``, or every one it carries, down beside the feet."""
-    named = _other(actor, do) if do.to else None
+    named = other_of(actor, do) if do.to else None
     carried = [p for p in actor.crowd.people if p.carrier is actor.person]
     if named is not None:
         carried = [p for p in carried if p is named.person]
@@ -351,7 +276,7 @@ def put_down_child(actor: Actor, do: Do) -> Ticks:
 
 def restock(actor: Actor, do: Do) -> Ticks:
     """Several units in one go, until all are set down."""
-    left, facing, hands = do.quantity, _facing(actor, do), actor.crowd.hands
+    left, facing, hands = do.quantity, facing_of(actor, do), actor.crowd.hands
     while left > 0:
         lift = min(left, STAFF_LIFT)
         made = hands.restock(actor.party, facing, do.sku, lift, actor.now_ns)
@@ -363,7 +288,7 @@ def restock(actor: Actor, do: Do) -> Ticks:
 
 def clear(actor: Actor, do: Do) -> Ticks:
     """Everything off the facing, whatever stands there."""
-    facing, stock = _facing(actor, do), actor.crowd.stock
+    facing, stock = facing_of(actor, do), actor.crowd.stock
     while stock.on[facing]:
         sku = stock.units[stock.on[facing][-1]].sku
         made = actor.crowd.hands.take(
@@ -386,43 +311,28 @@ def go_home(actor: Actor, do: Do) -> Ticks:
 
 
 ACTS: dict[Act, Play] = {
-    Act.TAKE: Play(at_facing, take),
-    Act.RETURN: Play(at_shelf_of_return, put_back),
-    Act.TOUCH: Play(at_facing, touch),
-    Act.LEAN: Play(at_facing, lean),
-    Act.HAND_OVER: Play(beside_other, hand_over),
-    Act.DROP: Play(somewhere, drop),
-    Act.PICK_UP: Play(at_goods, pick_up),
-    Act.BUMP: Play(at_facing, bump),
-    Act.READ: Play(at_facing, read, still=True),
-    Act.GO: Play(somewhere, stand, still=True),
-    Act.MEET: Play(where_both_meet, meet, still=True),
-    Act.SWAP: Play(near_other, swap),
-    Act.WAIT: Play(here, stand, still=True),
-    Act.LIFT_CHILD: Play(beside_other, lift_child),
-    Act.PUT_DOWN_CHILD: Play(here, put_down_child),
-    Act.RESTOCK: Play(at_facing, restock),
-    Act.CLEAR: Play(at_facing, clear),
-    Act.LEAVE: Play(at_once, go_home),
+    Act.TAKE: Play(places.at_facing, take),
+    Act.RETURN: Play(places.at_shelf_of_return, put_back),
+    Act.TOUCH: Play(places.at_facing, touch),
+    Act.LEAN: Play(places.at_facing, lean),
+    Act.HAND_OVER: Play(places.beside_other, hand_over),
+    Act.DROP: Play(places.somewhere, drop),
+    Act.PICK_UP: Play(places.at_goods, pick_up),
+    Act.BUMP: Play(places.at_facing, bump),
+    Act.READ: Play(places.at_facing, read, still=True),
+    Act.GO: Play(places.somewhere, stand, still=True),
+    Act.MEET: Play(places.where_both_meet, meet, still=True),
+    Act.SWAP: Play(places.near_other, swap),
+    Act.WAIT: Play(places.here, stand, still=True),
+    Act.LIFT_CHILD: Play(places.beside_other, lift_child),
+    Act.PUT_DOWN_CHILD: Play(places.here, put_down_child),
+    Act.RESTOCK: Play(places.at_facing, restock),
+    Act.CLEAR: Play(places.at_facing, clear),
+    Act.LEAVE: Play(places.at_once, go_home),
 }
 
 
 # --- helpers --------------------------------------------------------------------------------------
-
-
-def _facing(actor: Actor, do: Do) -> int:
-    return actor.scene.facing_index[do.facing]
-
-
-def _other(actor: Actor, do: Do) -> Actor | None:
-    """Whom the act is done with; for ``ANYBODY`` who is held already, else the nearest."""
-    if do.to == ANYBODY and actor.holding is not None:
-        return actor.holding
-    return actor.scene.find(do.to, actor)
-
-
-def _held(actor: Actor, do: Do) -> list[int]:
-    return actor.crowd.hands.carried(actor.party, actor.person, do.sku, do.quantity)
 
 
 def _lifts(do: Do) -> list[int]:
@@ -443,21 +353,6 @@ def _breath(actor: Actor, do: Do) -> Ticks:
     if not do.together:
         yield from pause(actor, actor.drawn(QUICK_S))
     return True
-
-
-def _on_floor(actor: Actor, do: Do) -> list[int]:
-    """Units that lie about, of the wanted goods, the nearest first."""
-    stock = actor.crowd.stock
-    lying = [u for u in stock.floor if do.sku in ("", stock.units[u].sku)]
-    return sorted(lying, key=lambda u: (np.hypot(*(stock.floor[u] - actor.person.position)), u))
-
-
-def _meets_later(actor: Actor, other: Actor) -> bool:
-    """True while the other one has something else to do before it meets this person."""
-    later = other.todo[other.at + 1 :]
-    return not actor.mutual(other) and any(
-        do.act is Act.MEET and actor.scene.find(do.to, other) is actor for do in later
-    )
 
 
 def _again_beside(actor: Actor, other: Actor) -> Ticks:

@@ -150,6 +150,16 @@ def test_two_exchange_items_in_the_aisle() -> None:
     assert played.world.truth.lines("b") == {SKU["f003"]: 1}
 
 
+def test_goods_that_somebody_is_yet_to_hand_over_are_waited_for() -> None:
+    played = play(
+        one("a", Do(act=TAKE, facing="f003"), Do(act=Act.HAND_OVER, to="b")),
+        one("b", Do(act=RETURN, sku=SKU["f003"], facing="f010")),
+    )
+    assert [a.kind for a in played.actions] == ["take", "hand_over", "return"]
+    assert played.actions[-1].visit == "b"
+    assert not played.actor("b/0").given_up
+
+
 def test_goods_dropped_on_the_floor_load_no_plate_and_the_next_one_picks_them_up() -> None:
     played = play(
         one("a", Do(act=TAKE, facing="f003"), Do(act=Act.DROP, point=(4.4, 3.3))),
