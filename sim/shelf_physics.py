@@ -25,12 +25,12 @@ BATCH_NS = SAMPLES * SAMPLE_PERIOD_US * 1_000
 
 # With these a plate's whole noise has median 1.1 g, 90th percentile 3.8 g, worst about 14 g, and
 # the sum over a shelf median 9 g, worst 45 g (real shelves; checked in tests/sim).
-NOISE_MEDIAN_G = 0.95  # a plate's own part
-NOISE_SIGMA_SHELF = 0.80  # of ln; both sigmas together 0.967 = ln(3.8 / 1.1) / 1.2816
-NOISE_SIGMA_PLATE = 0.54
-NOISE_MAX_G = 14.0
+NOISE_MEDIAN_G = 0.82  # a plate's own part
+NOISE_SIGMA_SHELF = 0.74  # of ln
+NOISE_SIGMA_PLATE = 0.84
+NOISE_MAX_G = 13.5
 NOISE_HOUR_SIGMA = 0.35  # slow change of a shelf's noise, of ln
-COMMON_PART = 0.55  # of the shelf's mean noise, the same on all its plates
+COMMON_PART = 0.67  # of the shelf's mean noise, the same on all its plates
 GAIN_SIGMA_SHELF = 0.02
 GAIN_SIGMA_PLATE = 0.035
 GAIN_ERROR_MAX = 0.10
