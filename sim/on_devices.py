@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +52,14 @@ from sim.world import Options, World
 
 WIRES = "wires.json"
 STATUS_EVERY_S = 0.2
+DIRT = (
+    "shed",
+    "detections_late",
+    "detections_dropped",
+    "serial_bytes_dropped",
+    "gate_answers_late",
+    "stalled_ms",
+)
 CLOSED_AFTER_NS = 2 * NS  # the last exit is known to the daemon, and in its status
 
 
@@ -99,6 +107,7 @@ class Day:
     progress: Callable[[int], None]
     devices: WorldOnDevices | None = None
     status: dict[str, Any] | None = None
+    counters: dict[str, int] = field(default_factory=dict)
     emptied_ns: int = 0
 
     @staticmethod
@@ -135,6 +144,7 @@ class Day:
             await processes.until(daemon, self._online, "its serial devices are not online")
             watching = asyncio.create_task(self._watch())
             await self.devices.run(lambda: self._over(processes))
+            self.counters = self.devices.counters()  # before the daemon closes its ports
             watching.cancel()
             await processes.stop("daemon")
         finally:
@@ -147,22 +157,14 @@ class Day:
     def wires(self) -> dict[str, Any]:
         """What the wires did; ``clean``: nothing was shed, late or dropped."""
         status = self.status or {}
-        counters = status.get("counters", {}).get("engine", {})
-        timeline = counters.get("timeline", {})
-        lost = {
+        engine = status.get("counters", {}).get("engine", {})
+        found = {
             "shed": status.get("inbox", {}).get("shed", 0),
-            "detections_late": timeline.get("detections_late", 0),
-            **({} if self.devices is None else self.devices.counters()),
+            "detections_late": engine.get("timeline", {}).get("detections_late", 0),
+            **self.counters,
         }
-        dirty = (
-            "shed",
-            "detections_late",
-            "detections_dropped",
-            "serial_bytes_dropped",
-            "gate_answers_late",
-            "stalled_ms",
-        )
-        return {"clean": not any(lost.get(name, 0) for name in dirty), **lost}
+        clean = bool(self.counters) and not any(found.get(name, 0) for name in DIRT)
+        return {"clean": clean, **found}
 
     async def _issue(self, scan: Scan) -> Credential:
         token = shown_code(self.world, self.issuer, scan, time.time_ns())
