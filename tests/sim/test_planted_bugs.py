@@ -37,7 +37,7 @@ from sim.world import Options
 TOMATOES, RICE = "a2-tomatoes-tin-400g", "a2-rice-1kg"
 SCENARIO = Scenario(
     name="planted",
-    title="One takes two things and puts one back; another knocks the gondola and takes water",
+    title="One takes two things and puts one back; another knocks the gondola four times",
     kind=Kind.HARD,
     store="corner",
     duration_s=12.0,
@@ -62,7 +62,10 @@ SCENARIO = Scenario(
                 Member(
                     do=(
                         Do(act=Act.BUMP, facing="b2-yoghurt-plain-150g"),
-                        Do(act=Act.BUMP, facing="b2-yoghurt-plain-150g", after_s=(2.0, 2.5)),
+                        *(
+                            Do(act=Act.BUMP, facing="b2-yoghurt-plain-150g", after_s=(1.5, 2.0))
+                            for _ in range(3)
+                        ),
                     )
                 ),
             ),
@@ -172,7 +175,7 @@ def test_step_detector_that_fires_on_bumps_is_caught(day: tuple[Run, Tape]) -> N
     assert any("weight steps add up to" in breach.text for breach in found)
 
 
-JOLT_G = 20.0  # spread of one batch on half the plates of a shelf: it rings
+JOLT_G = 12.0  # spread of one batch on half the plates of a shelf: it rings
 
 
 def _with_jolts(
