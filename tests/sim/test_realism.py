@@ -163,7 +163,7 @@ def test_people_in_a_crowd_hide_each_other() -> None:
         boxes = [len(p.scores) for p in _images(cameras, 0, _bodies(group), 300)]
         shares.append(np.mean(boxes) / len(group))
     assert shares[0] > 0.85
-    assert shares[1] < 0.7
+    assert shares[1] < 0.5
 
 
 def test_packets_arrive_late_and_now_and_then_very_late() -> None:
@@ -284,8 +284,10 @@ def test_drift_makes_absolute_mass_useless_within_hours() -> None:
     nodes = np.arange(len(SHELVES.shelf_nodes))
     at = [np.full((len(nodes), 1), hours * 3600 * NS) for hours in (0, 1, 8)]
     grams = [quiet.counts_at(nodes, a)[:, 0, :8] * SHELVES.plates[0].grams_per_count for a in at]
-    assert np.median(np.abs(grams[1] - grams[0])) > 3.0
-    assert np.percentile(np.abs(grams[2] - grams[0]), 90) > 30.0
+    hour, shift = grams[1] - grams[0], grams[2] - grams[0]
+    assert np.median(np.abs(hour)) > 5.0
+    assert np.percentile(np.abs(shift), 90) > 60.0
+    assert np.median(np.abs(shift - 8 * hour)) > 20.0  # not a straight line either
 
 
 def test_items_spill_onto_neighbours_as_on_real_shelves() -> None:
