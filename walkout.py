@@ -529,7 +529,7 @@ def sim_schema() -> None:
 SIM_RUN_EXAMPLES = """
 Examples:
 
-  walkout sim run put-back-elsewhere --seed 3 --out run3      in virtual time
+  walkout sim run hard-put-back-same-mass --seed 3 --out run3      in virtual time
 
   walkout sim run mine.toml --out mine --on-devices           the real daemon, in real time
 
