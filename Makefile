@@ -6,7 +6,7 @@ SEED   ?= 7
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check sim bench docs lock clean
+.PHONY: help setup demo test check sim replay golden bench docs lock clean
 
 help:  ## what each target does
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
@@ -36,8 +36,15 @@ test: setup  ## every test, real ptys and processes included
 sim: setup  ## the same simulated run every time: make sim SEED=7
 	$(BIN)/walkout demo --headless --duration 60 --seed $(SEED)
 
+replay: setup  ## golden recordings through the engine again, against the events they should give
+	$(BIN)/python -m pytest tests/golden
+
+golden: setup  ## write those events anew: say in the change why they moved
+	$(BIN)/python -m tests.golden.make
+
 bench: setup  ## figures of the hot paths
 	$(BIN)/walkout bench pipeline
+	$(BIN)/walkout bench replay
 
 docs: setup  ## draw the parts of docs/ that come from tables in the code
 	$(BIN)/python docs/build.py
