@@ -58,6 +58,10 @@ EXIT_PROBABILITY_MIN = 0.8
 # Below this the one who left may have been of another visit, if that has at least as much as ...
 EXIT_SURE = 0.98
 EXIT_NOTICEABLE = 0.01
+# All cameras see, and nobody: who is still booked inside left uncounted (a carried child, a second
+# person in one passage). Somebody who crouches behind a fixture comes out again within this.
+EMPTY_STORE_NS = 45_000_000_000
+CAMERA_AWAKE_NS = 2_000_000_000
 PASSAGES_KNOWN = 1024  # numbers of passages kept per controller, four times what it repeats
 
 
@@ -95,6 +99,7 @@ class EngineState:
     waiting: list[WaitingPassage] = field(default_factory=list)
     strangers_inside: int = 0  # came in without a credential
     unplaced_exits: int = 0  # people who left and were taken for nobody inside
+    occupied_ns: int = 0  # when somebody was last seen inside, came in, or could not be ruled out
     devices: dict[str, str] = field(default_factory=dict)  # device -> DeviceState
     alarms: dict[str, str] = field(default_factory=dict)  # key -> detail
     counters: dict[str, int] = field(default_factory=dict)
@@ -152,6 +157,7 @@ class Engine:
         strangers = self.state.strangers_inside
         self._emit(self.carts.step(now_ns, steps, self.people, strangers=strangers))
         self._end_overdue_visits(now_ns)
+        self._end_visits_of_empty_store(now_ns)
         self._close_carts(now_ns)
         return self._stamped()
 
@@ -355,6 +361,21 @@ class Engine:
                 self._visit_ended(now_ns, VisitId(visit_id), EndReason.TIMEOUT, None)
                 detail = f"{visit_id} was inside longer than the store allows: exit not seen"
                 self._raise_alarm(now_ns, f"visit:{visit_id}", "warning", detail, None)
+
+    def _end_visits_of_empty_store(self, now_ns: int) -> None:
+        """Gates may count wrong; when all cameras agree that nobody is inside, nobody is."""
+        state = self.state
+        seen_ns = self.people.somebody_seen_ns()
+        awake = self.people.all_cameras_see(CAMERA_AWAKE_NS) and not state.waiting
+        state.occupied_ns = max(state.occupied_ns, seen_ns if awake else now_ns)
+        if now_ns - state.occupied_ns < EMPTY_STORE_NS:
+            return
+        state.strangers_inside = state.unplaced_exits = 0
+        for visit_id, visit in list(state.visits.items()):
+            old = now_ns - visit.started_at_ns >= EMPTY_STORE_NS
+            if old and visit.entered and not visit.ended_at_ns:
+                self._visit_ended(now_ns, VisitId(visit_id), EndReason.EMPTY_STORE, None)
+                self._count("visits_ended_by_empty_store")
 
     def _close_carts(self, now_ns: int) -> None:
         for visit_id, visit in list(self.state.visits.items()):

@@ -47,6 +47,7 @@ class EndReason(StrEnum):
     NO_PASSAGE = "no_passage"  # the gate opened and nobody came in
     TIMEOUT = "timeout"  # inside for longer than the store allows: somebody left unseen
     STORE_CLOSED = "store_closed"
+    EMPTY_STORE = "empty_store"  # all cameras see, and nobody is inside: an exit was not counted
 
 
 class LineState(StrEnum):

@@ -44,7 +44,7 @@ STEP_NS = 100_000_000
 WALL_START_NS = 1_767_225_600 * NS  # 2026-01-01T00:00:00Z: when every simulated store opens
 ANCHOR_EVERY_NS = 60 * NS
 DRAIN_MAX_NS = 240 * NS  # for those inside to finish after the doors close
-SETTLE_S = 20.0  # after the last one left, beyond the deadline of reviews: every cart is closed
+SETTLE_S = 65.0  # an exit that no gate counted shows 45 s after all cameras saw an empty store
 
 
 class Tap(Protocol):

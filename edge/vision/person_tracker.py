@@ -421,6 +421,16 @@ class PersonTracker:
         """What was known between two instants, from the last 90 s; see ``track_history``."""
         return ring.window(self.state.history, start_ns, end_ns)
 
+    def all_cameras_see(self, within_ns: int) -> bool:
+        """True when every camera of the store has reported lately; False where there is none."""
+        last = [self.state.camera_last_ns.get(camera, -within_ns) for camera in self._cameras]
+        return bool(last) and min(last) > self.state.at_ns - within_ns
+
+    def somebody_seen_ns(self) -> int:
+        """When a camera last saw any of the people known now; 0 when nobody is known."""
+        people = self.state.people
+        return int(people.last_seen_ns[people.phase == KNOWN].max(initial=0))
+
     def covered_until_ns(self) -> int:
         """Instant up to which ``between`` is complete; -1 before the first packet or step."""
         return self.state.at_ns

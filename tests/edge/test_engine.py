@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from edge.engine import Engine, Outputs, restore, snapshot
@@ -26,6 +27,7 @@ from messages.observations import (
     Observation,
     OperatorAction,
     OperatorActionKind,
+    PersonDetections,
     ReviewAnswer,
     StepSetAside,
 )
@@ -241,6 +243,37 @@ def test_a_visit_whose_exit_nobody_saw_ends_after_the_time_limit(store):
     assert [e.reason for e in events if isinstance(e, VisitEnded)] == [EndReason.TIMEOUT]
     assert any(isinstance(e, AlarmRaised) and "exit not seen" in e.detail for e in events)
     assert sum(isinstance(e, CartClosed) for e in events) == 1
+
+
+def empty_images(store: StoreConfig, at_ns: int, cameras: int) -> list[Observation]:
+    none = np.zeros((0, 4), np.float32)
+    return [
+        PersonDetections(
+            camera=camera.id,
+            received_at_ns=at_ns,
+            captured_at_ns=at_ns,
+            sequence=at_ns // STEP_NS,
+            boxes_px=none,
+            feet_px=none[:, :2],
+            scores=none[:, 0],
+        )
+        for camera in store.cameras[:cameras]
+    ]
+
+
+@pytest.mark.parametrize(("cameras", "ends"), [(4, [EndReason.EMPTY_STORE]), (3, [])])
+def test_a_visit_whose_exit_was_not_counted_ends_once_all_cameras_see_an_empty_store(
+    store, cameras, ends
+):
+    engine = open_store(store)
+    engine.step(2 * S, [at_the_gate(store)])
+    engine.step(3 * S, [at_the_gate(store, at_ns=3 * S, kind=GateSignalKind.ENTER)])
+    events = []
+    for step in range(31, 700):
+        at_ns = step * STEP_NS
+        events += engine.step(at_ns, empty_images(store, at_ns, cameras)).events
+    assert [e.reason for e in events if isinstance(e, VisitEnded)] == ends
+    assert sum(isinstance(e, CartClosed) for e in events) == len(ends)
 
 
 def test_an_unplugged_shelf_raises_an_alarm_once_and_clears_it(store):
