@@ -8,7 +8,7 @@ State (snapshots) is one dataclass tree without a name. JSON is for people and f
 from __future__ import annotations
 
 from functools import cache
-from typing import Any, TypeVar, cast, get_args
+from typing import Annotated, Any, TypeVar, cast, get_args
 
 import msgspec
 import numpy as np
@@ -136,10 +136,13 @@ def _array(code: int, data: memoryview) -> Any:
     if code != ARRAY_EXT or len(data) > ARRAY_BYTES_MAX:
         raise CodecError(f"extension {code} of {len(data)} bytes is not one of ours")
     dtype_name, shape, raw = _ARRAY_HEAD.decode(data)
-    dtype = np.dtype(dtype_name)
-    if dtype.kind not in ARRAY_KINDS or any(n < 0 for n in shape):
-        raise CodecError(f"array of {dtype_name} {shape} is not one of ours")
-    return np.frombuffer(raw, dtype=dtype).reshape(shape)
+    dtype = _DTYPES.get(dtype_name)
+    if dtype is None:
+        dtype = np.dtype(dtype_name)
+        if dtype.kind not in ARRAY_KINDS:
+            raise CodecError(f"array of {dtype_name} {shape} is not one of ours")
+    array = np.frombuffer(raw, dtype)
+    return array if len(shape) == 1 and shape[0] == len(array) else array.reshape(shape)
 
 
 def _writable_array(code: int, data: memoryview) -> Any:
@@ -175,5 +178,7 @@ def _fields_decoder(name: str) -> msgspec.msgpack.Decoder[Any]:
 _ENCODER = msgspec.msgpack.Encoder(enc_hook=_array_to_ext)
 _ENVELOPE = msgspec.msgpack.Decoder(tuple[str, msgspec.Raw])
 _ENVELOPES = msgspec.msgpack.Decoder(list[tuple[str, msgspec.Raw]])
-_ARRAY_HEAD = msgspec.msgpack.Decoder(tuple[str, list[int], bytes])
+_ARRAY_HEAD = msgspec.msgpack.Decoder(tuple[str, list[Annotated[int, msgspec.Meta(ge=0)]], bytes])
+# By name, those that messages use; others are looked up each time.
+_DTYPES = {np.dtype(kind).str: np.dtype(kind) for kind in ("u1", "i4", "i8", "f4", "f8", "?")}
 _DECODERS: dict[str, msgspec.msgpack.Decoder[Any]] = {}
