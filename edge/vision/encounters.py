@@ -57,6 +57,13 @@ def closeness(people: People, i: Ints, j: Ints) -> Floats:
     return np.asarray((s2 * dx * dx - 2 * s1 * dx * dy + s0 * dy * dy) / (s0 * s2 - s1 * s1))
 
 
+def _may_be_close(people: People, i: Ints, j: Ints) -> Bools:
+    """False where ``closeness`` cannot be below ``CLOSE2``; no spread is above the trace."""
+    dx, dy = people.mean[:2].take(i, axis=1) - people.mean[:2].take(j, axis=1)
+    trace = (people.covariance[XX] + people.covariance[YY]) / 2 + SIGHT_SD_M**2
+    return np.asarray(dx * dx + dy * dy < CLOSE2 * (trace[i] + trace[j]))
+
+
 def rows_of(people: People, track: Ints) -> Ints:
     """Row of each track id, -1 where there is none; any shape."""
     if not len(people):
@@ -99,9 +106,12 @@ def _follow(encounters: Encounters, people: People, live: Bools, at_ns: int) -> 
 def _open(
     encounters: Encounters, people: People, live: Bools, i: Ints, j: Ints, at_ns: int
 ) -> None:
+    ok = _may_be_close(people, i, j)
+    if not np.count_nonzero(ok):
+        return
     known = live & ((people.phase == KNOWN) | (people.phase == PENDING))
     known &= ~strangers(people)
-    ok = known[i] & known[j]
+    ok &= known[i] & known[j]
     i, j = i[ok], j[ok]
     if not len(i):
         return

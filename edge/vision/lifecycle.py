@@ -27,6 +27,7 @@ STRANGER_REAL_NS = 2_000_000_000
 NOBODY_MIN = 0.98  # identity says that this is nobody known
 DUPLICATE_M = 0.50  # two views of one person, biased boxes included; bodies so near show as two
 DISTINCT_NS = 1_000_000_000  # how long one camera's two boxes speak for two people
+NEVER_NS = 2**62
 SPACINGS_UNSEEN = 2.5  # slow cameras: unseen means that images came and showed nothing
 
 
@@ -53,7 +54,7 @@ def wanted(people: People, at_ns: int, spacing_ns: int) -> Bools:
     mortal = (stranger | (phase != KNOWN)) & (unseen > TENTATIVE_UNSEEN_NS)  # the shortest limit
     if not np.count_nonzero(mortal):
         return np.asarray(~mortal)
-    limit = np.full(len(people), np.iinfo(np.int64).max)
+    limit = np.full(len(people), NEVER_NS)
     limit[phase == TENTATIVE] = patience(TENTATIVE_UNSEEN_NS, spacing_ns)
     limit[phase == PENDING] = patience(PENDING_UNSEEN_NS, spacing_ns)
     limit[phase == LEAVING] = patience(LEAVING_UNSEEN_NS, spacing_ns)

@@ -29,28 +29,30 @@ def locate(origin: Floats, rays: Floats, track: Ints, body: Floats) -> tuple[Int
     Returns:
         (t,) tracks, and (t, 2, 3) metres, NaN where not seen or not plausible.
     """
-    n = body.shape[1]
     seen: Bools = np.isfinite(rays[0] + rays[1] + rays[2])
-    sums = _summed(_normal_equations(np.where(seen, rays, 0.0), origin, seen), track, n)
-    count = sums[9]
-    tracks = (count[0] + count[1]).nonzero()[0]
-    t = len(tracks)
-    centre = np.empty((3, t))
-    centre[:2], centre[2] = body.take(tracks, axis=1), HAND_HEIGHT_M
+    rows = _normal_equations(np.where(seen, rays, 0.0), origin, seen)
+    sums = _summed(rows, track, body.shape[1])
+    tracks = (sums[9, 0] + sums[9, 1]).nonzero()[0]
     sums = sums.take(tracks, axis=2)
-    A = sums.take(_SYMMETRIC, axis=0).reshape(3, 3, 2, t) + _WEAK
-    b = sums[6:9] + (_PRIOR * centre)[:, None]
-    wrists = np.linalg.solve(A.transpose(3, 2, 0, 1), b.transpose(2, 1, 0)[..., None])[..., 0]
-    x, y, z = wrists.transpose(2, 1, 0)
-    ok = (sums[9] > 0) & (np.hypot(x - centre[0], y - centre[1]) < REACH_MAX_M)
-    ok &= (z > 0.0) & (z < HEIGHT_MAX_M)
-    wrists[~ok.T] = np.nan
-    return tracks, wrists
+    centre = np.empty((3, 1, len(tracks)))
+    centre[:2, 0], centre[2] = body.take(tracks, axis=1), HAND_HEIGHT_M
+    wrists = _solved(sums[:6] + _PRIOR[:, None, None], sums[6:9] + _PRIOR[_DIAGONAL] * centre)
+    away = wrists[:2] - centre[:2]
+    ok = (sums[9] > 0) & (away[0] * away[0] + away[1] * away[1] < REACH_MAX_M**2)
+    ok &= (wrists[2] > 0.0) & (wrists[2] < HEIGHT_MAX_M)
+    return tracks, np.where(ok, wrists, np.nan).transpose(2, 1, 0)
 
 
-_PRIOR = 1 / np.array([[REACH_SD_M], [REACH_SD_M], [HAND_HEIGHT_SD_M]]) ** 2
-_WEAK = np.diag(_PRIOR[:, 0])[:, :, None, None]
-_SYMMETRIC = np.array([0, 1, 2, 1, 3, 4, 2, 4, 5])  # rows of xx xy xz yy yz zz as a matrix
+# Symmetric matrices as rows xx xy xz yy yz zz: where each entry of the matrix stands, and the two
+# products whose difference is each entry of its adjugate.
+_MATRIX = np.array([0, 1, 2, 1, 3, 4, 2, 4, 5])
+_DIAGONAL = np.array([[[0]], [[3]], [[5]]])
+_PLUS = np.array([3, 2, 1, 0, 1, 0]), np.array([5, 4, 4, 5, 2, 3])
+_MINUS = np.array([4, 1, 2, 2, 0, 1]), np.array([4, 5, 3, 2, 4, 1])
+_ROW, _COLUMN = np.array([0, 0, 0, 1, 1, 2]), np.array([0, 1, 2, 1, 2, 2])
+_IDENTITY = np.array([1.0, 0.0, 0.0, 1.0, 0.0, 1.0])[:, None, None]
+_PRIOR = np.zeros(6)
+_PRIOR[_DIAGONAL.ravel()] = 1 / np.array([REACH_SD_M, REACH_SD_M, HAND_HEIGHT_SD_M]) ** 2
 
 
 def _normal_equations(d: Floats, origin: Floats, seen: Bools) -> Floats:
@@ -59,17 +61,25 @@ def _normal_equations(d: Floats, origin: Floats, seen: Bools) -> Floats:
     A = I - d d' projects off the ray, b = A origin; both over the ray's variance.
     """
     rows = np.empty((10, *seen.shape))
-    weight = seen / RAY_SD_M**2
-    x, y, z = d
-    rows[0], rows[1], rows[2] = 1.0 - x * x, -x * y, -x * z
-    rows[3], rows[4], rows[5] = 1.0 - y * y, -y * z, 1.0 - z * z
-    rows[:6] *= weight
-    o, p, q = origin
-    rows[6] = rows[0] * o + rows[1] * p + rows[2] * q
-    rows[7] = rows[1] * o + rows[3] * p + rows[4] * q
-    rows[8] = rows[2] * o + rows[4] * p + rows[5] * q
+    rows[:6] = _IDENTITY - d.take(_ROW, axis=0) * d.take(_COLUMN, axis=0)
+    rows[:6] *= seen / RAY_SD_M**2
+    rows[6:9] = _times(rows[:6], origin[:, None])
     rows[9] = seen
     return rows
+
+
+def _times(A: Floats, x: Floats) -> Floats:
+    """(3, ...) the symmetric matrices (6, ...) times vectors (3, ...)."""
+    terms = A.take(_MATRIX, axis=0).reshape(3, 3, *A.shape[1:]) * x
+    return np.asarray(terms[:, 0] + terms[:, 1] + terms[:, 2])
+
+
+def _solved(A: Floats, b: Floats) -> Floats:
+    """(3, ...) solutions of A x = b by the adjugate; the prior keeps A positive definite."""
+    plus = A.take(_PLUS[0], axis=0) * A.take(_PLUS[1], axis=0)
+    adjugate = plus - A.take(_MINUS[0], axis=0) * A.take(_MINUS[1], axis=0)
+    terms = A[:3] * adjugate[:3]
+    return np.asarray(_times(adjugate, b) / (terms[0] + terms[1] + terms[2]))
 
 
 def _summed(rows: Floats, track: Ints, n: int) -> Floats:
