@@ -2,36 +2,60 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 from edge.config import parse
 from edge.engine import Engine, Outputs, restore, snapshot
-from edge.recording import RecordedStep
 from edge.snapshots import Snapshot
-from messages.observations import ConfigLoaded
+from messages.observations import ConfigLoaded, Observation
+from messages.store_config import StoreConfig
+
+
+class Step(Protocol):
+    """One call of the engine: a ``RecordedStep``, or a step of the journal."""
+
+    @property
+    def step(self) -> int: ...
+    @property
+    def now_ns(self) -> int: ...
+    @property
+    def observations(self) -> list[Observation]: ...
 
 
 class Replaying:
     """An engine that follows a recording or a journal; no command is carried out.
 
+    Args:
+        kept: the state to begin with; None: an engine that knows nothing.
+        config: takes the place of every configuration in the recording.
+
     Raises:
         ConfigError, CodecError: configuration or snapshot are not of this version.
     """
 
-    def __init__(self, toml: str, kept: Snapshot | None = None) -> None:
+    def __init__(
+        self, toml: str, kept: Snapshot | None = None, config: StoreConfig | None = None
+    ) -> None:
         self.step, self.now_ns = (kept.step, kept.now_ns) if kept else (0, 0)
+        self._given = config
         if kept is None:
-            self.engine = Engine(parse(toml))
+            self.engine = Engine(config or parse(toml))
         else:
-            self.engine = restore(parse(kept.toml), kept.state)
+            self.engine = restore(config or parse(kept.toml), kept.state)
 
-    def play(self, step: RecordedStep) -> Outputs:
+    def play(self, step: Step) -> Outputs:
         """One step, as ``edge.durable_engine`` replays it."""
         for seen in step.observations:
-            if isinstance(seen, ConfigLoaded) and seen.toml != self.engine.config.toml:
-                self.engine = restore(parse(seen.toml), snapshot(self.engine))
+            if isinstance(seen, ConfigLoaded):
+                self._reconfigure(seen.toml)
         self.engine.state.step = step.step - 1  # steps that were set aside leave holes
         outputs = self.engine.step(step.now_ns, step.observations)
         self.step, self.now_ns = step.step, step.now_ns
         return outputs
+
+    def _reconfigure(self, toml: str) -> None:
+        if self._given is None and toml != self.engine.config.toml:
+            self.engine = restore(parse(toml), snapshot(self.engine))
 
     def snapshot(self) -> Snapshot:
         """The state after the last step."""

@@ -118,7 +118,11 @@ class Day:
         decision = replace(base.decision, review_deadline_s=scenario.review_deadline_s)
         issuer = TokenIssuer(str(base.store))
         config = replace(with_key(base, issuer), decision=decision, paths=paths_in(folder))
-        folder.mkdir(parents=True, exist_ok=False)
+        if folder.exists():
+            raise FileExistsError(
+                f"{folder} is of an earlier run: remove it, or choose another --out"
+            )
+        folder.mkdir(parents=True)
         write_store(on_ports(config, str(folder / "devices")), folder / "store.toml")
         config = load(folder / "store.toml")
         return Day(

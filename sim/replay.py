@@ -16,15 +16,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from edge.config import ConfigError, parse
-from edge.engine import Engine, restore, snapshot
+from edge.config import ConfigError
+from edge.engine import Engine
 from edge.recording import Recording
 from edge.recording_format import plain_names
+from edge.recording_replay import Replaying, Step
 from edge.snapshots import Snapshot
 from messages import codec
 from messages.commands import Command
 from messages.events import CartClosed, Event, VisitKind
-from messages.observations import ConfigLoaded, Observation
 from messages.store_config import StoreConfig
 
 NS = 1_000_000_000
@@ -36,17 +36,6 @@ DIFFERENCES_MAX = 100  # told; one is enough to say that two runs are not the sa
 
 class ReplayError(ValueError):
     """A recording that cannot be replayed: which file, which step, and what to do."""
-
-
-class Step(Protocol):
-    """One call of the engine."""
-
-    @property
-    def step(self) -> int: ...
-    @property
-    def now_ns(self) -> int: ...
-    @property
-    def observations(self) -> list[Observation]: ...
 
 
 class Source(Protocol):
@@ -112,33 +101,37 @@ def replay(
 
 
 class Player:
-    """The engine under a recording, step by step."""
+    """The engine under a recording, step by step, with its events and commands so far."""
 
     def __init__(self, source: Source, config: StoreConfig | None, *, name: str) -> None:
-        self.name, self.steps, self.now_ns = name, 0, 0
+        self.name, self.steps = name, 0
         self.events: list[Event] = []
         self.commands: list[Command] = []
-        self._given, self._began_at_ns = config, 0
+        self._began_at_ns = 0
         self._zero_ns = _zero_ns(source, name)
         self._names = plain_names(source.attachments) if isinstance(source, Recording) else {}
-        self.engine = self._first_engine(source)
+        self._replaying = self._begun(source, config)
+
+    @property
+    def engine(self) -> Engine:
+        return self._replaying.engine
+
+    @property
+    def now_ns(self) -> int:
+        return self._replaying.now_ns
 
     def play(self, step: Step) -> None:
-        """One step; ids of events count from the recorded number."""
+        """One step; ids of events count from the recorded number. Raises ReplayError."""
         if not self.steps:
             self._began_at_ns = step.now_ns
         try:
-            for seen in step.observations:
-                if isinstance(seen, ConfigLoaded):
-                    self._reconfigure(seen.toml)
-            self.engine.state.step = step.step - 1  # set-aside steps leave holes
-            outputs = self.engine.step(step.now_ns, step.observations)
+            outputs = self._replaying.play(step)
         except Exception as error:
             place = f"{self.name}: step {step.step} at {step.now_ns / NS:.3f} s of store time"
             what = f"{type(error).__name__}: {error}"
             remedy = "cut the recording before it, or replay it with the version that made it"
             raise ReplayError(f"{place}: {what}; {remedy}") from error
-        self.steps, self.now_ns = self.steps + 1, step.now_ns
+        self.steps += 1
         self.events.extend(outputs.events)
         self.commands.extend(outputs.commands)
 
@@ -155,24 +148,14 @@ class Player:
             names=self._names,
         )
 
-    def _first_engine(self, source: Source) -> Engine:
-        kept = source.snapshot
+    def _begun(self, source: Source, config: StoreConfig | None) -> Replaying:
         try:
-            if kept is None:
-                return Engine(self._given or parse(source.toml, file=f"{self.name} (store.toml)"))
-            config = self._given or parse(kept.toml, file=f"{self.name} (snapshot)")
-            return restore(config, kept.state)
+            return Replaying(source.toml, source.snapshot, config)
         except codec.CodecError as error:
             what = f"its snapshot is of another version: {error}"
             raise ReplayError(f"{self.name}: {what}; replay it with that version") from error
         except ConfigError as error:
-            raise ReplayError(str(error)) from error
-
-    def _reconfigure(self, toml: str) -> None:
-        """As ``edge.durable_engine`` does at a start, and in its replay."""
-        if self._given is None and toml != self.engine.config.toml:
-            config = parse(toml, file=f"{self.name} (ConfigLoaded)")
-            self.engine = restore(config, snapshot(self.engine))
+            raise ReplayError(f"{self.name}: {error}") from error
 
 
 def _zero_ns(source: Source, name: str) -> int:

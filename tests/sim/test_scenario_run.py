@@ -160,14 +160,14 @@ def test_a_recording_that_lacks_an_exit_does_not_replay_to_the_same_events(tmp_p
 
 
 def test_a_replay_that_raises_is_a_crash_of_the_run(tmp_path, monkeypatch):
-    monkeypatch.setattr(replay.Player, "_first_engine", _no_engine)
+    monkeypatch.setattr(replay.Player, "_begun", _no_engine)
     result = run_scenario(two_takes(duration_s=1.0), 3, tmp_path)
     assert result.crashed is not None
     assert "ReplayError: planted" in result.crashed
     assert text(tmp_path, "run.json")["crashed"] == result.crashed
 
 
-def _no_engine(self, source):
+def _no_engine(self, source, config):
     raise replay.ReplayError("planted")
 
 
