@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from messages.arrays import Bools, Floats
+from messages.arrays import Bools, Floats, Ints
 from messages.store_config import StoreConfig
 from sim.geometry import fixture_boxes, pushed_out
 
@@ -32,6 +32,8 @@ VIEW_COSINE = -0.17  # 200 degrees of view
 PASS_RIGHT = 0.5  # sideways part of the push of who comes nearer
 WALL_M_S2 = 3.0  # of a fixture that is touched
 WALL_RANGE_M = 0.08
+LEAN_M = 0.02  # to a fixture's side
+WISH_MIN = 0.3  # of the speed, along a side that one leans on
 SPEED_MAX_M_S = 1.7
 SLOW_DOWN_M = 0.35  # before the last point
 SQUEEZE = 0.9  # of two bodies' widths: shoulders turn
@@ -58,15 +60,40 @@ class Walls:
             np.array([area.x_max_m, area.y_max_m]) - BODY_RADIUS_M,
         )
 
-    def push(self, position: Floats) -> Floats:
-        """(n, 2) acceleration away from the fixtures."""
+    def felt(self, position: Floats, wanted: Floats) -> tuple[Floats, Floats]:
+        """What fixtures do to people: (n, 2) acceleration away from them, (n, 2) wanted velocity.
+
+        Who leans on a side of a fixture goes along it, and does not press on.
+        """
         if not len(self.lower):
-            return np.zeros_like(position)
+            return np.zeros_like(position), wanted
         nearest = np.minimum(np.maximum(position[:, None], self.lower), self.upper)
         away = position[:, None] - nearest
-        gap = np.maximum(_length(away), 1e-6)
-        strength = WALL_M_S2 * np.exp(-gap / WALL_RANGE_M) / gap
-        return np.asarray((strength[:, :, None] * away).sum(axis=1))
+        out = 1.0 * (position[:, None] >= self.upper) - 1.0 * (position[:, None] <= self.lower)
+        gap = np.hypot(away[..., 0], away[..., 1])
+        strength = WALL_M_S2 * np.exp(-gap / WALL_RANGE_M) / (gap + 1e-6)
+        pushed = (strength[:, :, None] * (away + 1e-6 * out)).sum(axis=1)
+        leans = (gap < LEAN_M) & (out[..., 0] * out[..., 1] == 0)
+        leans &= (out * wanted[:, None]).sum(axis=2) < 0
+        who, wall = np.nonzero(leans)
+        if not len(who):
+            return pushed, wanted
+        turned = wanted.copy()
+        turned[who] = self._along(position[who], wanted[who], wall, out[who, wall])
+        return pushed, turned
+
+    def _along(self, position: Floats, wanted: Floats, wall: Ints, out: Floats) -> Floats:
+        """(k, 2) along the side: the way one wants anyway, else to its nearer end in the store."""
+        row, side = np.arange(len(wall)), (out[:, 0] != 0).astype(np.int64)  # axis of the side
+        at, wish = position[row, side], wanted[row, side]
+        low, high = self.lower[wall, side], self.upper[wall, side]
+        speed = _length(wanted)
+        upwards = np.where(np.abs(wish) > WISH_MIN * speed, wish > 0, high - at < at - low)
+        upwards &= high < self.area_upper[side]
+        upwards |= low < self.area_lower[side]
+        turned = np.zeros_like(wanted)
+        turned[row, side] = np.where(upwards, speed, -speed)
+        return turned
 
     def hold(self, position: Floats, before: Floats) -> Floats:
         """Positions out of the fixtures and inside the area; who finds no way out stays put."""
@@ -87,23 +114,24 @@ def wanted_velocity(position: Floats, target: Floats, speed: Floats, last: Bools
 
 def pushes(position: Floats, velocity: Floats, wanted: Floats, radius_m: Floats) -> Floats:
     """(n, 2) acceleration by which others keep each one apart, with a turn to the right."""
-    gap = position[:, None] - position[None]  # r, from the other to oneself
-    step = STEP_S * velocity[None]
-    ahead = gap - step
-    r, r_ahead = np.maximum(_length(gap), 1e-6), np.maximum(_length(ahead), 1e-6)
+    (x, y), (vx, vy), (wx, wy) = position.T, velocity.T, wanted.T
+    rx, ry = x[:, None] - x, y[:, None] - y  # r, from the other to oneself
+    sx, sy = STEP_S * vx, STEP_S * vy  # s, the other's step
+    r, r_ahead = np.hypot(rx, ry) + 1e-6, np.hypot(rx - sx, ry - sy) + 1e-6
     # b = 1/2 sqrt((|r| + |r - s|)^2 - |s|^2)
-    b = 0.5 * np.sqrt(np.maximum((r + r_ahead) ** 2 - (step**2).sum(axis=2), 0.0))
-    apart = radius_m[:, None] + radius_m[None]
+    b = 0.5 * np.sqrt(np.maximum((r + r_ahead) ** 2 - (sx * sx + sy * sy), 0.0))
+    apart = radius_m[:, None] + radius_m
     strength = np.minimum(PUSH_M_S2 * np.exp((apart - b) / PUSH_RANGE_M), PUSH_MAX_M_S2)
     np.fill_diagonal(strength, 0.0)
-    facing = -(gap * wanted[:, None]).sum(axis=2) / r
-    strength *= np.where(facing >= VIEW_COSINE * _length(wanted)[:, None], 1.0, BEHIND)
-    away = 0.5 * (gap / r[:, :, None] + ahead / r_ahead[:, :, None])
-    nearing = ((velocity[:, None] - velocity[None]) * gap).sum(axis=2) < 0
-    aside = strength * PASS_RIGHT * nearing
+    unseen = -(rx * wx[:, None] + ry * wy[:, None]) < VIEW_COSINE * r * np.hypot(wx, wy)[:, None]
+    strength = np.where(unseen, BEHIND * strength, strength)
+    away_x = 0.5 * (rx / r + (rx - sx) / r_ahead)
+    away_y = 0.5 * (ry / r + (ry - sy) / r_ahead)
+    nearing = (wx[:, None] - wx) * rx + (wy[:, None] - wy) * ry < 0  # or would, if they could
+    aside = np.where(nearing, PASS_RIGHT * strength, 0.0)
     # The right hand of who looks along -away is (-away_y, away_x).
-    push_x = (strength * away[..., 0] - aside * away[..., 1]).sum(axis=1)
-    push_y = (strength * away[..., 1] + aside * away[..., 0]).sum(axis=1)
+    push_x = (strength * away_x - aside * away_y).sum(axis=1)
+    push_y = (strength * away_y + aside * away_x).sum(axis=1)
     return np.column_stack([push_x, push_y])
 
 
@@ -128,8 +156,11 @@ def moved(
         radius_m: (n,) of the bodies; None: all alike.
     """
     radius_m = np.full(len(position), BODY_RADIUS_M) if radius_m is None else radius_m
-    pushed = pushes(position, velocity, wanted, radius_m) + walls.push(position)
-    pushed *= np.asarray(indoors * felt)[:, None]
+    pushed_m_s2, along = walls.felt(position, wanted)
+    pushed = (pushes(position, velocity, wanted, radius_m) + pushed_m_s2) * (indoors * felt)[
+        :, None
+    ]
+    wanted = np.where(indoors[:, None], along, wanted)
     velocity = velocity + dt_s * ((wanted - velocity) / RELAX_S + pushed)
     velocity = _at_most(velocity, SPEED_MAX_M_S)
     velocity[fixed] = 0.0
