@@ -11,7 +11,7 @@ The model is in docs/CARTS.md; its pieces are edge/cart_*.py.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Protocol
 
@@ -26,7 +26,17 @@ from edge.carts.decision import (
     put_verdict,
     take_verdict,
 )
+from edge.carts.handing import REASON, Handed, handed, proven
 from edge.carts.holdings import holdings, line_of_return, probability_of_coming_back
+from edge.carts.meetings import (
+    APART_NS,
+    LOOK_EVERY_NS,
+    LOOK_NS,
+    Meeting,
+    after_look,
+    hands_met,
+    likely_visits,
+)
 from edge.carts.memory import Memory, after_put, after_take
 from edge.carts.outcomes import Outcomes, StepView
 from edge.carts.planogram import Planogram
@@ -41,6 +51,7 @@ from messages.events import (
     Candidate,
     Event,
     Evidence,
+    ItemHandedOver,
     ItemReturned,
     ItemTaken,
     LineState,
@@ -101,7 +112,7 @@ class CartTracker:
     def visit_left(self, visit: VisitId, at_ns: int) -> list[Event]:
         """The party is out: steps that begin after ``at_ns`` cannot be theirs."""
         self._record(visit).left_at_ns = at_ns
-        return []
+        return self._passed_on(at_ns, [m for m in self.state.meetings if visit in m.visits])
 
     def planogram_changed(self, facing: str, sku: Sku) -> None:
         """A facing holds another product from now on.
@@ -126,6 +137,7 @@ class CartTracker:
             strangers: people inside who came through a gate without a credential.
         """
         self._strangers = strangers
+        met = self._meetings(now_ns, people)
         new = held_steps(now_ns, steps, self.config, self._planogram)
         self._count("steps", len(new))
         due = sorted([*self.state.held, *new], key=lambda h: (h.ended_at_ns, h.step_id))
@@ -141,7 +153,7 @@ class CartTracker:
             else:
                 events += made
         self.state.held = waiting
-        return [*events, *self._overdue(now_ns)]
+        return [*met, *events, *self._overdue(now_ns)]
 
     def pending(self, visit: VisitId) -> bool:
         """True while a held step may still be this visit's."""
@@ -196,6 +208,74 @@ class CartTracker:
         self._record(visit)
         del self.state.visits[visit]
         return self.state.carts.pop(visit)
+
+    # --- goods from hand to hand ---------------------------------------------------------------
+
+    def _meetings(self, now_ns: int, people: People) -> list[Event]:
+        """Look whose hands meet; a meeting that is over makes lines doubtful."""
+        state, until_ns = self.state, people.covered_until_ns()
+        if (
+            until_ns - state.looked_at_ns >= LOOK_EVERY_NS
+            and len(state.visits) > 1 - self._strangers
+        ):
+            state.looked_at_ns = until_ns
+            window = people.between(until_ns - LOOK_NS, until_ns)
+            near = hands_met(window)
+            if len(near.row) or state.meetings:
+                whose = likely_visits(window, list(state.visits))
+                state.meetings = after_look(state.meetings, near, whose, until_ns)
+        over = [m for m in state.meetings if not m.open_ and until_ns - m.at_ns >= APART_NS]
+        return self._passed_on(now_ns, over)
+
+    def _passed_on(self, now_ns: int, meetings: Sequence[Meeting]) -> list[Event]:
+        """Lines of those who met are asked about; the likely ones go to the other cart."""
+        events: list[Event] = []
+        shoppers = [v for v, r in self.state.visits.items() if r.kind is VisitKind.SHOPPER]
+        for meeting in meetings:
+            self.state.meetings.remove(meeting)
+            note = Evidence(
+                started_at_ns=meeting.at_ns - LOOK_NS,
+                ended_at_ns=meeting.at_ns,
+                track_ids=meeting.tracks,
+                note=REASON,
+            )
+            for line in handed(
+                meeting, self.carts, shoppers, self.config.decision.charge_probability_min
+            ):
+                events += [self._handed_over(now_ns, line, note)] if line.moves else []
+                events.append(self._ask(now_ns, line.doubt(), note))
+        return events
+
+    def _handed_over(self, now_ns: int, line: Handed, note: Evidence) -> Event:
+        assert line.taker is not None
+        record = self._record(line.taker)
+        record.lines_made += 1
+        return self._emit(
+            ItemHandedOver(
+                at_ns=now_ns,
+                from_visit=line.giver,
+                to_visit=line.taker,
+                sku=line.sku,
+                quantity=line.quantity,
+                probability=line.claim,
+                evidence=note,
+                line=LineId(f"{line.taker}-l{record.lines_made}"),
+            )
+        )
+
+    def _proven(self, now_ns: int, part: SurePart) -> list[Event]:
+        """Who puts something back had it: a question whether it was passed on is answered."""
+        sku = self.config.products[part.product].id
+        found = proven(part.visit, sku, self.carts[part.visit], self.reviews)
+        if found is None:
+            return []
+        review, units = found
+        event = replace(_undecided(review, now_ns), by=EVIDENCE)
+        return [
+            self._resolve(
+                replace(event, visit=part.visit, sku=sku, quantity=units) if units else event
+            )
+        ]
 
     # --- judging a step ----------------------------------------------------------------------
 
@@ -318,8 +398,12 @@ class CartTracker:
         self._count(verdict.counted)
         self.state.misplaced, self.state.foreign = memory.misplaced, memory.foreign
         evidence = self._evidence(held, view, actors)
-        make = self._taken if view.mass_g < 0 else self._returned
-        events = [make(now_ns, part, evidence) for part in verdict.sure]
+        events: list[Event] = []
+        for part in verdict.sure:
+            if view.mass_g < 0:
+                events.append(self._taken(now_ns, part, evidence))
+            else:
+                events += [self._returned(now_ns, part, evidence), *self._proven(now_ns, part)]
         return [*events, *(self._ask(now_ns, doubt, evidence) for doubt in verdict.doubts)]
 
     def _evidence(self, held: HeldStep, view: StepView, actors: Actors) -> Evidence:

@@ -2,10 +2,11 @@
 
 A line is *charged* when the cart tracker was sure, and in *review* while a doubt is open. A doubt
 about a take adds its best guess as a review line; a doubt about a return turns every unit that the
-visit may have put back into a review unit. An answer settles exactly those. Units come off sure
-lines first: what is left charged is then right whichever way the open doubts are answered. What
-comes off a take that is still in doubt is *owed*: an answer that gives the take to this visit
-charges only what is left of it.
+visit may have put back into a review unit. An answer settles exactly those. Where the question is
+whether units were passed on, an answer that gives them to another visit takes them off this cart.
+Units come off sure lines first: what is left charged is then right whichever way the open doubts
+are answered. What comes off a take that is still in doubt is *owed*: an answer that gives the take
+to this visit charges only what is left of it.
 """
 
 from __future__ import annotations
@@ -144,9 +145,11 @@ class Cart:
         if open_ is None:  # an answer may name a visit that the doubt did not
             return self._answered(event, OpenReview(review=event.review)) if mine else self
         cart = replace(self, reviews=tuple(r for r in self.reviews if r is not open_))
+        keeps = mine and event.quantity > 0 and _doubted(cart.lines, open_, event.sku)
         if decided:
-            cart = replace(cart, lines=_restored(cart.lines, open_))
-        cart = cart._answered(event, open_) if mine else cart
+            lines = cart.lines if mine else _without_passed_on(cart.lines, open_, event)
+            cart = replace(cart, lines=_restored(lines, open_))
+        cart = cart._answered(event, open_) if mine and not keeps else cart
         return cart._with_owed_in_doubt()
 
     def _answered(self, event: ReviewResolved, open_: OpenReview) -> Cart:
@@ -186,7 +189,7 @@ def _taken_line(event: ItemTaken) -> CartLine:
 
 def _handed_line(event: ItemHandedOver) -> CartLine:
     return CartLine(
-        line=LineId(f"{event.id}"),
+        line=event.line or LineId(f"{event.id}"),
         sku=event.sku,
         quantity=event.quantity,
         probability=event.probability,
@@ -291,6 +294,30 @@ def _restored(lines: tuple[CartLine, ...], open_: OpenReview) -> tuple[CartLine,
         quantity = line.quantity + (same.quantity if same else 0)
         kept[line.line] = replace(line, quantity=quantity)
     return tuple(kept.values())
+
+
+def _doubted(lines: tuple[CartLine, ...], open_: OpenReview, sku: Sku | None) -> bool:
+    """True when the question is whether units of this SKU left the cart."""
+    asked = LineId(open_.review)
+    return any(
+        line.line in open_.lines and line.line != asked and line.sku == sku for line in lines
+    )
+
+
+def _without_passed_on(
+    lines: tuple[CartLine, ...], open_: OpenReview, event: ReviewResolved
+) -> tuple[CartLine, ...]:
+    """Another visit has the units that this cart was asked about: they were passed on."""
+    if event.visit is None or event.quantity <= 0:
+        return lines
+    asked, left, kept = LineId(open_.review), event.quantity, list[CartLine]()
+    for line in lines:
+        ours = line.line in open_.lines and line.line != asked and line.sku == event.sku
+        units = min(left, line.quantity) if ours else 0
+        left -= units
+        if line.quantity > units:
+            kept.append(replace(line, quantity=line.quantity - units))
+    return tuple(kept)
 
 
 def _undoubted(line: LineId, open_: OpenReview) -> LineId:

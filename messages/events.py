@@ -157,6 +157,7 @@ class ItemHandedOver(Event):
     quantity: int
     probability: float
     evidence: Evidence = Evidence()
+    line: LineId = LineId("")  # of the taker's cart; "" = the event's id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

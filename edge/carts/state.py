@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from edge.carts.meetings import Meeting
 from edge.carts.outcomes import StepView
 from edge.carts.planogram import ForeignObject, Misplaced, Planogram
 from edge.sensors.weight_steps import WeightSteps
@@ -62,6 +63,9 @@ class CartTrackerState:
     facing_sku: dict[str, Sku] = field(default_factory=dict)  # planogram changes since the config
     reviews_made: int = 0
     counters: dict[str, int] = field(default_factory=dict)
+    meetings: list[Meeting] = field(default_factory=list)  # hands that met, until they part
+    looked_at_ns: int = 0  # when meetings were last looked for
+    passed_on: int = 0  # items that went from hand to hand
 
 
 def held_steps(

@@ -1,0 +1,101 @@
+"""What a passing from hand to hand means for two carts.
+
+Nothing weighed what went over, so no line that it may concern is charged. Below one half the goods
+stay where they were, as a doubt; above, they go to the other cart (``ItemHandedOver``), as a doubt
+there. Who puts the goods back later proves who had them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from edge.carts.decision import Doubt
+from edge.carts.meetings import Meeting, shared
+from messages.cart import Cart
+from messages.events import Candidate, CartLine, LineState, ReviewRequested
+from messages.ids import ReviewId, Sku, VisitId
+
+LIKELY = 0.5
+REASON = "The hands of two people met: this may have been passed on."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Handed:
+    """One line of ``giver`` that may have gone to ``taker``; None: to somebody without a cart."""
+
+    giver: VisitId
+    taker: VisitId | None
+    sku: Sku
+    quantity: int
+    claim: float  # that the giver took it
+    probability: float  # that it went over
+
+    @property
+    def moves(self) -> bool:
+        return self.taker is not None and self.probability >= LIKELY
+
+    def doubt(self) -> Doubt:
+        """The question about it; after an ``ItemHandedOver`` it is whether that is true."""
+        q, p = self.quantity, self.probability
+        holder, other, back = self.giver, self.taker, p
+        if self.moves and self.taker is not None:
+            holder, other, back = self.taker, self.giver, 1.0 - p
+        rows = [Candidate(visit=holder, sku=self.sku, quantity=-q, probability=back)]
+        if other is not None:
+            rows.append(Candidate(visit=other, sku=self.sku, quantity=q, probability=back))
+        visits = (holder,) if other is None else (holder, other)
+        return Doubt(reason=REASON, candidates=tuple(rows), visits=visits)
+
+
+def handed(
+    meeting: Meeting, carts: Mapping[VisitId, Cart], shoppers: Sequence[VisitId], charge_min: float
+) -> list[Handed]:
+    """Sure lines of the two that the meeting makes too doubtful to charge.
+
+    Args:
+        carts: open ones. shoppers: visits that may be charged; others only take or give unseen.
+    """
+    sides = [(visit, other) for visit, other in (meeting.visits, meeting.visits[::-1])]
+    held = {v: _goods(carts[v], meeting.at_ns) for v in meeting.visits if v in carts}
+    goods = sum(len({line.sku for line in lines}) for lines in held.values())
+    chance = shared(meeting, goods)
+    return [
+        Handed(
+            giver=giver,
+            taker=taker if taker in carts and taker in shoppers else None,
+            sku=line.sku,
+            quantity=line.quantity,
+            claim=line.probability,
+            probability=chance,
+        )
+        for giver, taker in sides
+        if giver in shoppers
+        for line in held.get(giver, ())
+        if line.state is LineState.CHARGED and line.probability * (1.0 - chance) < charge_min
+    ]
+
+
+def _goods(cart: Cart, at_ns: int) -> list[CartLine]:
+    """What a cart held at an instant, as far as it is known."""
+    return [line for line in cart.lines if line.taken_at_ns <= at_ns]
+
+
+def proven(
+    visit: VisitId, sku: Sku, cart: Cart, reviews: Mapping[ReviewId, ReviewRequested]
+) -> tuple[ReviewRequested, int] | None:
+    """The open question about a passing that a sure return by ``visit`` answers.
+
+    Returns:
+        The question, and how many units went to ``visit``: 0 means that it had them all along.
+    """
+    if cart.quantity(sku, charged_only=True):
+        return None  # it had others of its own: nothing is proven
+    for open_ in cart.reviews:
+        review = reviews.get(open_.review)
+        if review is None or review.reason != REASON:
+            continue
+        for candidate in review.candidates:
+            if candidate.visit == visit and candidate.sku == sku:
+                return review, max(candidate.quantity, 0)
+    return None
