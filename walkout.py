@@ -657,6 +657,30 @@ def report(
     typer.echo(_or_fail(lambda: write(folder)))
 
 
+WEIGHTS_EXAMPLES = """
+Examples:
+
+  walkout weights readings.csv --store store.toml --out steps.csv
+
+  walkout weights readings.csv --store store.toml --out steps.csv --json    counts, for programs
+"""
+
+
+@app.command(epilog=WEIGHTS_EXAMPLES)
+def weights(
+    file: Annotated[
+        Path, typer.Argument(help="CSV with t_s,plate,grams; more in docs/WEIGHTS.md.")
+    ],
+    store: Annotated[Path, typer.Option("--store", help="The store's configuration: its plates.")],
+    out: Annotated[Path, typer.Option("--out", help="Write one row for each step here.")],
+    as_json: AsJson = False,
+) -> None:
+    """Weight steps alone: what was taken from and put on which plate, when, with its spread."""
+    from edge.weights_command import main as weights_main
+
+    _exit(_or_fail(lambda: weights_main(file, store, out, json_output=as_json)))
+
+
 SCORE_EXAMPLES = """
 Examples:
 

@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import csv
 import difflib
-from collections.abc import Iterable, Iterator, Sequence
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from io import TextIOWrapper
 from itertools import pairwise
 from pathlib import Path
 
@@ -73,12 +76,48 @@ def read(path: Path, formats: Sequence[Format], known: Sequence[str] | None) -> 
     Raises:
         CsvError: the first thing that is wrong.
     """
+    with _opened(path) as file:
+        rows = csv.reader(file, strict=True)
+        header = [name.strip() for name in next(rows, [])]
+        format_ = _format(path, header, formats)
+        return _columns(path, header, format_, rows, known)
+
+
+def stream(
+    path: Path,
+    format_: Format,
+    known: Sequence[str],
+    bytes_read: Callable[[int], None] = lambda count: None,
+) -> Iterator[Table]:
+    """The table of a file without texts, block by block: memory does not grow with the file.
+
+    Raises:
+        CsvError: the first thing that is wrong, when the blocks before it have been given.
+    """
+    index = {name: i for i, name in enumerate(known)}
+    with _opened(path) as file:
+        rows = csv.reader(file, strict=True)
+        header = [name.strip() for name in next(rows, [])]
+        at = {name: header.index(name) for name in _format(path, header, [format_]).columns}
+        for lines, block in _blocks(path, rows, len(header)):
+            columns = list(zip(*block, strict=True))
+            bytes_read(os.lseek(file.fileno(), 0, os.SEEK_CUR))
+            yield Table(
+                path=path,
+                numbers={n: _numbers(path, n, columns[at[n]], lines) for n in format_.numbers},
+                names=_indices(path, format_.id, columns[at[format_.id]], lines, index, known),
+                ids=tuple(index),
+                texts={},
+                line=lines,
+            )
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[TextIOWrapper]:
+    """The file as text; what the system or the encoding says against it becomes a CsvError."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = csv.reader(file, strict=True)
-            header = [name.strip() for name in next(rows, [])]
-            format_ = _format(path, header, formats)
-            return _columns(path, header, format_, rows, known)
+            yield file
     except UnicodeDecodeError as error:
         raise fault(path, None, f"byte {error.start} is not UTF-8", "save it as UTF-8") from error
     except OSError as error:

@@ -32,8 +32,8 @@ def shelf_batches(config: StoreConfig, table: Table, at_ns: Ints) -> list[Iterat
     for node in config.shelf_nodes:
         columns = [by_plate[config.plate_index[plate]] for plate in node.plates]
         if any(len(times) for times, _ in columns):
-            times, readings = _together(columns)
-            found.append(_batches(node, times, readings))
+            times, readings = together(columns)
+            found.append(node_batches(node, times, readings, period_ns(times)))
     return found
 
 
@@ -49,7 +49,7 @@ def _by_plate(table: Table, at_ns: Ints, plates: int) -> list[tuple[Ints, Floats
     return found
 
 
-def _together(columns: list[tuple[Ints, Floats]]) -> tuple[Ints, Floats32]:
+def together(columns: list[tuple[Ints, Floats]]) -> tuple[Ints, Floats32]:
     """(n,) instants of the node and (n, plates) grams, NaN where unknown."""
     grid = max((times for times, _ in columns), key=len)
     readings = np.full((len(grid), len(columns)), np.nan, dtype=np.float32)
@@ -62,11 +62,12 @@ def _together(columns: list[tuple[Ints, Floats]]) -> tuple[Ints, Floats32]:
     return grid, readings
 
 
-def _batches(node: ShelfNode, times: Ints, readings: Floats32) -> Iterator[ShelfSamples]:
-    period_ns = _period_ns(times)
+def node_batches(
+    node: ShelfNode, times: Ints, readings: Floats32, period_ns: float, sequence: int = 0
+) -> Iterator[ShelfSamples]:
+    """Batches of one node, the first one with the given sequence; a gap begins a new one."""
     most = int(min(max(round(BATCH_S * 1e9 / period_ns), 1), SAMPLES_MAX))
     gaps = np.flatnonzero(np.diff(times) > GAP_PERIODS * period_ns) + 1
-    sequence = 0
     for run in np.split(np.arange(len(times)), gaps):
         for first in range(0, len(run), most):
             rows = run[first : first + most]
@@ -84,7 +85,7 @@ def _batches(node: ShelfNode, times: Ints, readings: Floats32) -> Iterator[Shelf
             sequence += 1
 
 
-def _period_ns(times: Ints) -> float:
+def period_ns(times: Ints) -> float:
     """The usual distance of two samples."""
     if len(times) < 2:
         return PERIOD_ALONE_NS
