@@ -518,6 +518,39 @@ def sim_check(
     _exit(_or_fail(lambda: check_main(files, as_json)))
 
 
+@sim_app.command(
+    "render",
+    epilog="Example: walkout sim render hard-exchange-in-aisle --at 20 --camera cam-1 --out a.png",
+)
+def sim_render(
+    scenario: Annotated[str, typer.Argument(help="A name of `walkout sim list`, or a file.")],
+    out: Annotated[Path, typer.Option(help="The picture, .png or .jpg.")],
+    at: Annotated[float, typer.Option(min=0, max=86_400, help="Seconds after opening.")] = 15.0,
+    camera: Annotated[str, typer.Option(help="Id of a camera of the store.")] = "cam-1",
+    seed: Annotated[int, typer.Option(min=0, help="Varies all that the scenario leaves open.")] = 1,
+    light: Annotated[float, typer.Option(min=0, max=2, help="Of the lamps; 0.05 is dark.")] = 1.0,
+    quality: Annotated[int, typer.Option(min=1, max=4, help="Rays per pixel and axis.")] = 2,
+    as_json: AsJson = False,
+) -> None:
+    """Draw what a camera would see in a scenario."""
+    from sim.render_command import render_main
+
+    _exit(
+        _or_fail(
+            lambda: render_main(
+                scenario,
+                at_s=at,
+                camera=camera,
+                out=out,
+                seed=seed,
+                light=light,
+                quality=quality,
+                as_json=as_json,
+            )
+        )
+    )
+
+
 @sim_app.command("schema", epilog="Example: walkout sim schema > scenario.schema.json")
 def sim_schema() -> None:
     """The format of scenario files as a JSON Schema, for editors."""
