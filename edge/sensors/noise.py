@@ -39,17 +39,20 @@ def learn(plates: PlateState, rows: Ints, banks: Ints, bank_sizes: Ints, togethe
         return
     due = due[np.argsort(banks[due], kind="stable")]
     slots_g = newest(plates, due, BLOCK_SLOTS)
-    slots_g = slots_g - slots_g.mean(axis=0)
-    _learn_spread(plates, due, slots_g)
+    mean_g = np.add.reduce(slots_g, axis=0) / BLOCK_SLOTS
+    slots_g -= mean_g
+    squares = np.add.reduce(slots_g * slots_g, axis=0)
     quiet = plates.quiet_n[due] >= BLOCK_SLOTS
-    if quiet.any():
-        _learn_together(slots_g[:, quiet], banks[due[quiet]], bank_sizes, together)
+    gain = _gain(plates, due, quiet, slots_g, squares)
+    _learn_spread(plates, due, np.sqrt(squares / (BLOCK_SLOTS - 1)), gain)
+    which = quiet.nonzero()[0]
+    if which.size:
+        _learn_wander(plates, due[which], mean_g[which], gain[which])
+        _learn_together(slots_g[:, which], banks[due[which]], bank_sizes, together)
 
 
-def _learn_spread(plates: PlateState, rows: Ints, slots_g: Floats) -> None:
-    spread_g = np.sqrt((slots_g * slots_g).sum(axis=0) / (BLOCK_SLOTS - 1))
+def _learn_spread(plates: PlateState, rows: Ints, spread_g: Floats, gain: Floats) -> None:
     spread_g = np.maximum(spread_g, NOISE_MIN_G)
-    gain = _gain(plates, rows, slots_g)
     noise_g, told = plates.noise_g[rows], gain > 0.0
     first = plates.noise_n[rows] < 3  # the start value was only a guess: no clipping yet
     limit = np.where(first, np.inf, INNOVATION_MAX)
@@ -57,33 +60,29 @@ def _learn_spread(plates: PlateState, rows: Ints, slots_g: Floats) -> None:
     novelty = np.minimum(np.maximum(novelty, -limit), limit)
     plates.noise_g[rows] = np.maximum(noise_g * np.exp(gain * novelty), NOISE_MIN_G)
     plates.noise_n[rows] += told
-    _learn_wander(plates, rows, gain)
 
 
-def _gain(plates: PlateState, rows: Ints, slots_g: Floats) -> Floats:
+def _gain(plates: PlateState, rows: Ints, quiet: Bools, slots_g: Floats, squares: Floats) -> Floats:
     """How much the new spread counts: 0 for plates that something acts on."""
-    quiet_n, loose_n = plates.quiet_n[rows], plates.loose_n[rows]
+    loose_n = plates.loose_n[rows]
     usual = np.maximum(1.0 / (plates.noise_n[rows] + 1.0), GAIN)
-    teaches = (quiet_n >= BLOCK_SLOTS) | (~plates.has_level[rows] & (loose_n >= BLOCK_SLOTS))
+    teaches = quiet | (~plates.has_level[rows] & (loose_n >= BLOCK_SLOTS))
     gain = np.where(teaches, usual, 0.0)
     open_long = ~teaches & (loose_n >= WHITE_AFTER_SLOTS)
-    if open_long.any():
+    if np.count_nonzero(open_long):
         gain = np.where(open_long & (loose_n >= RESCUE_AFTER_SLOTS), RESCUE_GAIN, gain)
-        gain = np.where(open_long & _white(slots_g), usual, gain)
+        gain = np.where(open_long & _white(slots_g, squares), usual, gain)
     return gain
 
 
-def _white(slots_g: Floats) -> Bools:
+def _white(slots_g: Floats, squares: Floats) -> Bools:
     moved_g = np.diff(slots_g, axis=0)
-    white: Bools = (moved_g * moved_g).sum(axis=0) > WHITE_RATIO * (slots_g * slots_g).sum(axis=0)
+    white: Bools = np.add.reduce(moved_g * moved_g, axis=0) > WHITE_RATIO * squares
     return white
 
 
-def _learn_wander(plates: PlateState, rows: Ints, gain: Floats) -> None:
+def _learn_wander(plates: PlateState, rows: Ints, mean_g: Floats, gain: Floats) -> None:
     """How far means of 16 slots lie from the level although nothing happened."""
-    quiet = plates.quiet_n[rows] >= BLOCK_SLOTS
-    rows, gain = rows[quiet], gain[quiet]
-    mean_g = newest(plates, rows, BLOCK_SLOTS).mean(axis=0)
     off_g = ABS_TO_SIGMA * np.abs(mean_g - plates.level_g[rows])
     wander_g = plates.wander_g[rows]
     off_g = np.minimum(off_g, 3.0 * wander_g + NOISE_MIN_G)
@@ -92,16 +91,19 @@ def _learn_wander(plates: PlateState, rows: Ints, gain: Floats) -> None:
 
 def _learn_together(slots_g: Floats, banks: Ints, bank_sizes: Ints, together: Floats) -> None:
     """Correlation r of a bank's plates from Var(sum) = sum s^2 + r ((sum s)^2 - sum s^2)."""
-    starts = np.flatnonzero(np.concatenate([[True], banks[1:] != banks[:-1]]))
+    starts = np.concatenate([[True], banks[1:] != banks[:-1]]).nonzero()[0]
     bank = banks[starts]
     sizes = np.diff(np.append(starts, len(banks)))
-    variance = (slots_g * slots_g).sum(axis=0) / (BLOCK_SLOTS - 1)
+    usable = sizes == bank_sizes[bank]
+    variance = np.add.reduce(slots_g * slots_g, axis=0) / (BLOCK_SLOTS - 1)
     apart = np.add.reduceat(variance, starts)
     whole = np.add.reduceat(np.sqrt(variance), starts) ** 2
+    usable &= whole > apart + 1e-9
+    if not np.count_nonzero(usable):
+        return
     total = np.add.reduceat(slots_g, starts, axis=1)
-    seen = (total * total).sum(axis=0) / (BLOCK_SLOTS - 1)
-    usable = (sizes == bank_sizes[bank]) & (whole > apart + 1e-9)
+    seen = np.add.reduce(total * total, axis=0) / (BLOCK_SLOTS - 1)
     correlation = (seen - apart)[usable] / (whole - apart)[usable]
     bank = bank[usable]
-    step = GAIN * (np.clip(correlation, 0.0, 1.0) - together[bank])
+    step = GAIN * (np.minimum(np.maximum(correlation, 0.0), 1.0) - together[bank])
     together[bank] += step

@@ -163,9 +163,8 @@ def _follow_quiet(plates: PlateState, rows: Ints, slot_g: Floats) -> Bools:
     plates.fast_g[rows] = fast_g
     off_g = slot_g - level_g
     off_fast_g = np.abs(fast_g - level_g)
-    fast_limit_g = OPEN_FAST_SIGMA * noise_g + OPEN_FAST_WANDER * plates.wander_g[rows]
-    fast_limit_g += OPEN_FAST_FLOOR_G
-    opens = np.abs(off_g) > OPEN_SLOT_SIGMA * noise_g + OPEN_SLOT_FLOOR_G
+    fast_limit_g = fast_limit(noise_g, plates.wander_g[rows])
+    opens = np.abs(off_g) > slot_limit(noise_g)
     opens |= off_fast_g > fast_limit_g
     calm = rows[~opens & (off_fast_g < 0.5 * fast_limit_g)]
     plates.calm_ns[calm] = plates.last_ns[calm]
@@ -185,9 +184,22 @@ def _follow_quiet(plates: PlateState, rows: Ints, slot_g: Floats) -> Bools:
     return opens
 
 
+def slot_limit(noise_g: Floats) -> Floats:
+    """How far off its level one slot may be, without opening a change."""
+    return OPEN_SLOT_SIGMA * noise_g + OPEN_SLOT_FLOOR_G
+
+
+def fast_limit(noise_g: Floats, wander_g: Floats) -> Floats:
+    """And how far the fast mean may be."""
+    return OPEN_FAST_SIGMA * noise_g + OPEN_FAST_WANDER * wander_g + OPEN_FAST_FLOOR_G
+
+
+_NEWEST = np.arange(1, RING_SLOTS + 1)[:, None]
+
+
 def newest(plates: PlateState, rows: Ints, slots: int) -> Floats:
     """(slots, k) the newest slots of the plates, newest first."""
-    at = (plates.count[rows] - 1 - np.arange(slots)[:, None]) % RING_SLOTS
+    at = (plates.count[rows] - _NEWEST[:slots]) % RING_SLOTS
     slots_g: Floats = plates.ring_g[at, rows]
     return slots_g
 
@@ -197,7 +209,7 @@ def _find_runs(plates: PlateState, rows: Ints) -> None:
     slots_g = newest(plates, rows, RING_SLOTS)
     reference_g = slots_g[0].copy()  # sums of squares of small numbers keep their digits
     slots_g -= reference_g
-    sum_g = np.cumsum(slots_g, axis=0)
+    sum_g = slots_g.cumsum(axis=0)
     steady = _steady(slots_g, sum_g, plates.noise_g[rows])
     usable = np.minimum(plates.loose_n[rows], RING_SLOTS)
     run_n = RUN_SLOTS_MIN - 1 + np.logical_and.accumulate(steady, axis=0).sum(axis=0)
@@ -219,11 +231,13 @@ def _steady(slots_g: Floats, sum_g: Floats, noise_g: Floats) -> Bools:
     S = sum (j - (n-1)/2) y has variance noise^2 n (n^2 - 1) / 12.
     """
     tail = slice(RUN_SLOTS_MIN - 1, None)
-    back = np.arange(RING_SLOTS, dtype=np.float64)[:, None]
-    n = back[tail] + 1.0
     sums, variance = sum_g[tail], noise_g * noise_g
-    spread = np.cumsum(slots_g * slots_g, axis=0)[tail] - sums * sums / n
-    slope = np.cumsum(back * slots_g, axis=0)[tail] - 0.5 * (n - 1.0) * sums
-    spread_limit = (n - 1.0) + SPREAD_LIMIT * np.sqrt(2.0 * (n - 1.0))
-    slope_limit = SLOPE_LIMIT**2 * n * (n * n - 1.0) / 12.0
-    return (spread <= spread_limit * variance) & (slope * slope <= slope_limit * variance)
+    spread = (slots_g * slots_g).cumsum(axis=0)[tail] - sums * sums / _N
+    slope = (_BACK * slots_g).cumsum(axis=0)[tail] - 0.5 * (_N - 1.0) * sums
+    return (spread <= _SPREAD_LIMIT * variance) & (slope * slope <= _SLOPE_LIMIT * variance)
+
+
+_BACK = np.arange(RING_SLOTS, dtype=np.float64)[:, None]
+_N = _BACK[RUN_SLOTS_MIN - 1 :] + 1.0
+_SPREAD_LIMIT = (_N - 1.0) + SPREAD_LIMIT * np.sqrt(2.0 * (_N - 1.0))
+_SLOPE_LIMIT = SLOPE_LIMIT**2 * _N * (_N * _N - 1.0) / 12.0

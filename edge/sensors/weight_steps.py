@@ -28,6 +28,7 @@ from edge.sensors.plate_levels import (
     lose,
     new_plates,
 )
+from edge.sensors.quiet_plates import QuietPlates
 from edge.sensors.shelf_changes import Closed, Layout, close_changes, layout_of
 from edge.sensors.slots import DeviceState, Fresh, Slots, slot_samples, slots_of
 from messages.arrays import Floats, Ints, read_only
@@ -235,16 +236,41 @@ class WeightSensing:
         """Play the slots of these plates, oldest first; append what closes."""
         plates, layout, rows = self.state.plates, self._layout, slots.plates
         plates.slot_ns[rows] = slots.length_ns
-        for i, slot_g in enumerate(slots.mass_g):
-            end_ns = slots.start_ns + (i + 1) * slots.length_ns
-            changing = advance(plates, rows, slot_g, end_ns)
-            if changing.size:
-                over = close_changes(plates, layout, self.state.together)
-                if over is not None:
-                    self._count("within_noise", over.within_noise)
-                    self._count("net_zero", over.net_zero)
-                    closed.append(over)
-            noise.learn(plates, rows, layout.bank, layout.bank_size, self.state.together)
+        learns = (
+            plates.count[rows] + np.arange(1, len(slots.mass_g) + 1)[:, None]
+        ) % noise.EVERY_SLOTS == 0
+        is_quiet = (plates.phase[rows] == QUIET) & ~np.isnan(slots.mass_g).any(axis=0)
+        rest = (~is_quiet).nonzero()[0]
+        quiet = QuietPlates(plates, slots, is_quiet.nonzero()[0])
+        for i, learn in enumerate(learns.any(axis=1).tolist()):
+            opens = quiet.follow(i)
+            if opens is not None:
+                quiet.store()
+                rest = np.sort(np.concatenate([rest, quiet.which[opens]]))
+                quiet = QuietPlates(plates, slots, quiet.which[~opens])
+                quiet.follow(i)
+            if rest.size and self._advance_rest(slots, rest, i):
+                quiet.store_times()
+                self._close(closed)
+            if learn:
+                quiet.store()
+                noise.learn(plates, rows, layout.bank, layout.bank_size, self.state.together)
+                quiet.load_noise()
+        quiet.store()
+
+    def _advance_rest(self, slots: Slots, rest: Ints, i: int) -> bool:
+        """Play slot i of these places of ``slots``; True when a change is open."""
+        end_ns = slots.start_ns[rest] + (i + 1) * slots.length_ns[rest]
+        rows, slot_g = slots.plates[rest], slots.mass_g[i, rest]
+        return advance(self.state.plates, rows, slot_g, end_ns).size > 0
+
+    def _close(self, closed: list[Closed]) -> None:
+        """Close what is over."""
+        over = close_changes(self.state.plates, self._layout, self.state.together)
+        if over is not None:
+            self._count("within_noise", over.within_noise)
+            self._count("net_zero", over.net_zero)
+            closed.append(over)
 
     def _count(self, what: str, n: int = 1) -> None:
         if n:
