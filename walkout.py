@@ -27,6 +27,8 @@ app.add_typer(broker_app, name="broker")
 app.add_typer(recording_app, name="recording")
 app.add_typer(retailer_app, name="retailer")
 app.add_typer(sync_app, name="sync")
+webhooks_app = typer.Typer(no_args_is_help=True, help="Webhooks: what was told, and telling again.")
+app.add_typer(webhooks_app, name="webhooks")
 app.add_typer(review_app, name="review")
 app.add_typer(sim_app, name="sim")
 
@@ -283,6 +285,22 @@ def sync_resume(
     typer.echo(f"left for the sync service as {command}: carried out within a second")
 
 
+@sync_app.command("edit", epilog="Example: walkout sync edit account-17 --body new.json --reason x")
+def sync_edit(
+    group: Annotated[str, typer.Argument(help="A parked group, as `walkout sync status` says.")],
+    body: Annotated[Path, typer.Option(help="The whole new body, JSON.")],
+    reason: Annotated[str, typer.Option(help="Why; kept in the audit.")],
+    config: Config = Path("store.toml"),
+) -> None:
+    """Send the head of a parked group with another body, under a new key. Audited."""
+    from cloud_sync.desk import edit
+
+    sync = Path(_store(config).paths.sync)
+    text = _or_fail(lambda: body.read_text("utf-8"))
+    command = _or_fail(lambda: edit(sync, group, text, operator="console", reason=reason))
+    typer.echo(f"left for the sync service as {command}: carried out within a second")
+
+
 @sync_app.command("void", epilog="Example: walkout sync void account-17 --reason 'paid in cash'")
 def sync_void(
     group: Annotated[str, typer.Argument(help="A parked group, as `walkout sync status` says.")],
@@ -294,6 +312,98 @@ def sync_void(
 
     sync = Path(_store(config).paths.sync)
     command = _or_fail(lambda: void(sync, group, operator="console", reason=reason))
+    typer.echo(f"left for the sync service as {command}: carried out within a second")
+
+
+@webhooks_app.command("list", epilog="Example: walkout webhooks list --open")
+def webhooks_list(
+    config: Config = Path("store.toml"),
+    only_open: Annotated[bool, typer.Option("--open", help="Not those delivered.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Deliveries, oldest first, with the ids that inspect and replay take."""
+    from cloud_sync.views import deliveries
+
+    found = _or_fail(lambda: deliveries(Path(_store(config).paths.sync)))
+    if only_open:
+        found = [d for d in found if d["state"] not in ("done", "void")]
+    if as_json:
+        typer.echo(json.dumps(found))
+        return
+    columns = ("id", "visit", "state", "attempts", "status", "last_error")
+    _table("webhook deliveries", columns, [[str(d[c] or "") for c in columns] for d in found])
+
+
+@webhooks_app.command(
+    "inspect", epilog="Example: walkout webhooks inspect msg_s1-v12:receipt-issued"
+)
+def webhooks_inspect(
+    delivery: Annotated[str, typer.Argument(help="As `walkout webhooks list` names it.")],
+    config: Config = Path("store.toml"),
+    as_json: AsJson = False,
+) -> None:
+    """One delivery: its body, and every sending with its attempts and answer."""
+    from cloud_sync.views import delivery as look
+
+    found = _or_fail(lambda: look(Path(_store(config).paths.sync), delivery))
+    if found is None:
+        _fail(f"no delivery {delivery!r}; `walkout webhooks list` names them")
+    _print(found, as_json, title="webhook delivery")
+
+
+WEBHOOK_REPLAY_EXAMPLES = """
+Examples:
+
+  walkout webhooks replay msg_s1-v12:receipt-issued
+
+  walkout webhooks replay --since 2026-09-21T14:00Z --until 2026-09-21T15:00Z
+"""
+
+
+@webhooks_app.command("replay", epilog=WEBHOOK_REPLAY_EXAMPLES)
+def webhooks_replay(
+    delivery: Annotated[str, typer.Argument(help="One, as `list` names it; or a span.")] = "",
+    since: Annotated[str, typer.Option(help="All queued since then, RFC 3339.")] = "",
+    until: Annotated[str, typer.Option(help="... and before then; now by default.")] = "",
+    config: Config = Path("store.toml"),
+) -> None:
+    """Send one delivery, or all of a span of time, again under their own ids. Audited."""
+    import time
+
+    from cloud_sync.desk import replay, replay_span
+    from cloud_sync.wall_time import unix_ns
+
+    sync = Path(_store(config).paths.sync)
+    if bool(delivery) == bool(since):
+        _fail("name one delivery, or a span with --since")
+    if delivery:
+        command = _or_fail(lambda: replay(sync, delivery))
+    else:
+        span = _or_fail(lambda: (unix_ns(since), unix_ns(until) if until else time.time_ns()))
+        command = _or_fail(lambda: replay_span(sync, *span))
+    typer.echo(f"left for the sync service as {command}: carried out within a second")
+
+
+@webhooks_app.command("enable", epilog="Example: walkout webhooks enable")
+def webhooks_enable(config: Config = Path("store.toml")) -> None:
+    """Deliver again after a 410, a `disable`, or three days without success. Audited."""
+    from cloud_sync.desk import switch
+
+    sync = Path(_store(config).paths.sync)
+    command = _or_fail(lambda: switch(sync, True, operator="console"))
+    typer.echo(f"left for the sync service as {command}: carried out within a second")
+
+
+@webhooks_app.command("disable", epilog="Example: walkout webhooks disable --reason 'they move'")
+def webhooks_disable(
+    reason: Annotated[str, typer.Option(help="Why; kept in the audit.")],
+    config: Config = Path("store.toml"),
+) -> None:
+    """Hold webhooks back until they are enabled; nothing of them is lost. Audited."""
+    from cloud_sync.desk import switch
+
+    sync = Path(_store(config).paths.sync)
+    command = _or_fail(lambda: switch(sync, False, operator="console", reason=reason))
     typer.echo(f"left for the sync service as {command}: carried out within a second")
 
 
@@ -741,13 +851,18 @@ def score(
 
 @app.command(epilog="Example: walkout bench replay --json")
 def bench(
-    name: Annotated[str, typer.Argument(help="Which: pipeline, replay.")],
+    name: Annotated[str, typer.Argument(help="Which: pipeline, replay, outbox, webhooks.")],
     as_json: AsJson = False,
 ) -> None:
     """A benchmark, its peers in the same run."""
     import importlib
 
-    benches = {"pipeline": "bench.pipeline", "replay": "bench.replay"}
+    benches = {
+        "pipeline": "bench.pipeline",
+        "replay": "bench.replay",
+        "outbox": "bench.outbox",
+        "webhooks": "bench.webhooks",
+    }
     if name not in benches:
         _fail(f"no bench named {name!r}; there are: {', '.join(benches)}")
     _exit(importlib.import_module(benches[name]).main(json_output=as_json))

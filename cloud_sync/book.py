@@ -11,9 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-import msgspec
-
-from cloud_sync import retailer
+from cloud_sync import book_tables, retailer
+from cloud_sync.book_tables import SCHEMA as SCHEMA
 from cloud_sync.destinations import Destination
 from cloud_sync.outbox import NewRequest, Outbox, Postponed, Request
 from cloud_sync.outcomes import (
@@ -23,6 +22,7 @@ from cloud_sync.outcomes import (
     backoff_s,
     judge,
     judge_webhook,
+    throttles,
     wait_ns,
     webhook_wait_s,
 )
@@ -49,33 +49,11 @@ WEBHOOK_GROUP = "webhook:retailer"  # one endpoint, one group: its deliveries st
 WEBHOOK = "webhook"  # the destination
 QUERY_CHUNK = 500  # below SQLite's bound on parameters
 
-SCHEMA = """
-CREATE TABLE IF NOT EXISTS purchase(
-  visit TEXT PRIMARY KEY, account TEXT NOT NULL, stage TEXT NOT NULL, data BLOB NOT NULL,
-  updated_ns INTEGER NOT NULL) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS receipt(
-  visit TEXT PRIMARY KEY, account TEXT NOT NULL,
-  state TEXT NOT NULL CHECK(state IN
-    ('pending','parked','bad_cart','paid','free','unpaid','void')),
-  currency TEXT NOT NULL, total_minor INTEGER NOT NULL,
-  purchase TEXT NOT NULL, capture TEXT NOT NULL,
-  lines TEXT NOT NULL, in_review TEXT NOT NULL,           -- JSON
-  started_wall_ns INTEGER NOT NULL, exit_wall_ns INTEGER NOT NULL,
-  issued_wall_ns INTEGER NOT NULL,                        -- 0 while open
-  detail TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS settlement_event(
-  seq INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, visit TEXT NOT NULL,
-  at_ns INTEGER NOT NULL, wall_ns INTEGER NOT NULL,
-  type TEXT NOT NULL, body BLOB NOT NULL);                -- messages.codec
-CREATE TABLE IF NOT EXISTS journal_cursor(
-  one INTEGER PRIMARY KEY CHECK(one=1), store TEXT NOT NULL,
-  seq INTEGER NOT NULL, event_id TEXT NOT NULL);
-"""
-
 REMEDY = "Look at the answer, mend its cause, then resume the group; or void it with a reason."
 REMEDY_PRICE = "The retailer has to correct the price; then resume the group, or void the purchase."
 REMEDY_CART = "Add the SKU to the retailer's catalogue, then resume; or void the purchase."
 REMEDY_KEY = "Check the address and the key file; a probe goes on by itself."
+REMEDY_GONE = "Agree on an address with its owner; then: walkout webhooks enable."
 REMEDY_FACT = "Settle this visit by hand: the row was set aside and will not be tried again."
 
 
@@ -97,6 +75,8 @@ class Policy:
     backoff_start_s: float
     backoff_max_s: float
     webhooks: bool
+    group: str = "account"  # or "merchant"
+    webhook_order: str = "ordered"  # or "parallel"
 
 
 class Book:
@@ -131,6 +111,26 @@ class Book:
             return int(seq), str(event_id)
         return 0, ""
 
+    async def disabled(self) -> list[tuple[str, str]]:
+        """Destinations that get nothing, and why."""
+        rows = await self.db.execute_fetchall("SELECT name, reason FROM disabled")
+        return [(str(name), str(reason)) for name, reason in rows]
+
+    async def show_destinations(self, now_ns: int, wall_ns: int) -> None:
+        """(tx) Write down how the second systems are, for ``walkout sync status``."""
+        shift_ns = wall_ns - now_ns
+        rows = [
+            (
+                *(d.name, "disabled" if d.disabled else d.state, d.disabled or d.detail),
+                *(d.since_ns and d.since_ns + shift_ns, d.down and d.probe_at_ns + shift_ns),
+                *(int(d.window), d.in_flight, d.latency_ms),
+            )
+            for d in self.destinations.values()
+        ]
+        await self.db.executemany(
+            "INSERT OR REPLACE INTO destination VALUES(?,?,?,?,?,?,?,?)", rows
+        )
+
     async def round(self, visits: Iterable[str], now_ns: int, wall_ns: int) -> Round:
         """(tx) Begin a round over these visits. ``now_ns``: queue time; ``wall_ns``: Unix time."""
         round_ = Round(self, now_ns, wall_ns)
@@ -154,6 +154,7 @@ class Round:
         self._receipts: dict[str, Receipt] = {}
         self._alarms: list[tuple[str, str, str]] = []
         self._cleared: list[str] = []
+        self._switched: dict[str, str] = {}  # destination -> why it is disabled, "" = enabled
         self._cursor: Fact | None = None
 
     async def load(self, visits: Iterable[str]) -> None:
@@ -208,6 +209,10 @@ class Round:
                 self._unknown(request, answer, destination)
             case Verdict.BARRED:
                 self._barred(request, answer, destination)
+            case Verdict.GONE:
+                self._gone(request, answer, destination)
+        if answer.status is not None:
+            destination.took(answer.took_s)
         return verdict
 
     def _judge(self, request: Request, answer: Answer) -> Verdict:
@@ -255,7 +260,6 @@ class Round:
 
     def _unknown(self, request: Request, answer: Answer, destination: Destination) -> None:
         """No answer, or not yet: the same request again under the same key."""
-        destination.failed()
         policy, chance = self.book.policy, self.book.chance()
         if request.destination == WEBHOOK:
             own_s = webhook_wait_s(request.failures, policy.backoff_start_s, chance)
@@ -268,31 +272,62 @@ class Round:
         self._postponed.append(
             Postponed(request=request, not_before_ns=self.now_ns + wait, wait_ns=wait, error=error)
         )
-        if destination.failing:
-            detail = f"{destination.name}: {destination.failures} failures in a row; last: {error}"
+        if throttles(answer):
+            destination.throttled(self.now_ns, error)
+            return
+        was_down = destination.down
+        destination.failed(self.now_ns, error, self._probe_wait_ns(destination))
+        if destination.down and not was_down:
+            detail = f"{destination.name} is down, one probe at a time goes there; last: {error}"
             self._alarms.append((f"failing:{destination.name}", "warning", detail))
+
+    def _probe_wait_ns(self, destination: Destination) -> int:
+        """Half fixed, half chance: many stores do not come back in step, and none floods."""
+        policy = self.book.policy
+        longest_s = backoff_s(
+            destination.probes + 1, policy.backoff_start_s, policy.backoff_max_s, 1.0
+        )
+        return round(longest_s * (0.5 + 0.5 * self.book.chance()) * 1e9)
 
     def _barred(self, request: Request, answer: Answer, destination: Destination) -> None:
         """Nobody would get another answer: stop this destination, probe it later."""
         error = f"status {answer.status}: {_excerpt(answer)}"
-        policy = self.book.policy
-        wait_s = max(
-            policy.backoff_start_s,
-            backoff_s(destination.probes + 1, policy.backoff_start_s, policy.backoff_max_s, 1.0),
-        )
-        destination.bar(error, self.now_ns + round(wait_s * 1e9))
+        destination.rejected(self.now_ns, error, self._probe_wait_ns(destination))
+        self._later(request, error)
+        detail = f"{destination.name} rejects us, nothing more is sent there: {error}. {REMEDY_KEY}"
+        self._alarms.append((f"barred:{destination.name}", "critical", detail))
+
+    def _gone(self, request: Request, answer: Answer, destination: Destination) -> None:
+        """It wants no more: nothing goes there until an operator enables it; nothing is lost."""
+        error = f"status {answer.status}: {_excerpt(answer)}"
+        self._later(request, error)
+        self.disable(destination.name, error)
+
+    def _later(self, request: Request, error: str) -> None:
+        """It goes again as soon as its destination takes anything; no failure of its own."""
         self._postponed.append(
             Postponed(
                 request=request, not_before_ns=self.now_ns, wait_ns=0, error=error, failed=False
             )
         )
-        detail = f"{destination.name} rejects us, nothing more is sent there: {error}. {REMEDY_KEY}"
-        self._alarms.append((f"barred:{destination.name}", "critical", detail))
+
+    def disable(self, name: str, reason: str) -> None:
+        """Send nothing more to a destination, over restarts too."""
+        self.book.destinations[name].disabled = reason
+        self._switched[name] = reason
+        detail = f"{name} is disabled, what is for it waits: {reason}. {REMEDY_GONE}"
+        self._alarms.append((f"disabled:{name}", "critical", detail))
+
+    def enable(self, name: str) -> None:
+        """An operator's word: it gets requests again."""
+        self.book.destinations[name].disabled = ""
+        self._switched[name] = ""
+        self._cleared.append(f"disabled:{name}")
 
     def _heard(self, destination: Destination) -> None:
         if destination.alarmed:
             self._cleared += [f"barred:{destination.name}", f"failing:{destination.name}"]
-        destination.answered()
+        destination.answered(self.now_ns)
 
     def _purchase_of(self, request: Request) -> Purchase:
         return self._purchase(VisitId(request.visit))
@@ -313,7 +348,7 @@ class Round:
     def _record(self, step: Step, cause: int) -> None:
         purchase = step.purchase
         self._purchases[purchase.visit] = self._changed[purchase.visit] = purchase
-        self._requests += [_new_request(ask, purchase, cause, self.book.terms) for ask in step.asks]
+        self._requests += [self._new_request(ask, purchase, cause) for ask in step.asks]
         self._events += step.events
         if step.receipt is not None:
             self._receipts[purchase.visit] = step.receipt
@@ -328,7 +363,7 @@ class Round:
         message = f"{receipt.visit}:{kind}"
         self._requests.append(
             NewRequest(
-                group=WEBHOOK_GROUP,
+                group=webhook_group(self.book.policy.webhook_order, receipt.visit),
                 cause=0,  # in order of issue
                 message=message,
                 operation=Operation.WEBHOOK,
@@ -340,12 +375,33 @@ class Round:
             )
         )
 
+    def _new_request(self, ask: Ask, purchase: Purchase, cause: int) -> NewRequest:
+        terms = self.book.terms
+        adapter = retailer if ask.operation is Operation.PRICE else broker
+        path, body = adapter.request(ask, terms)
+        by_account = self.book.policy.group == "account"
+        return NewRequest(
+            group=purchase.account if by_account else f"merchant:{terms.merchant}",
+            cause=cause,
+            message=f"{purchase.visit}:{ask.operation}",
+            operation=ask.operation,
+            destination=adapter.DESTINATION,
+            path=path,
+            body=body,
+            visit=purchase.visit,
+            subject=ask.hold,
+        )
+
     async def write(self) -> None:
         """(tx) Put it all into the transaction."""
         outbox, database, now_ns = self.book.outbox, self.book.database, self.now_ns
-        await self._write_purchases()
-        await self._write_receipts()
-        await self._write_events()
+        db = self.book.db
+        if self._changed:
+            await book_tables.write_purchases(db, self._changed.values(), self.wall_ns)
+        if self._receipts:
+            await book_tables.write_receipts(db, self._receipts.values())
+        if self._events:
+            await book_tables.write_events(db, self._events, self.wall_ns)
         if self._requests:
             await outbox.add(self._requests, now_ns)
         if self._done:
@@ -354,87 +410,23 @@ class Round:
             await outbox.again(self._postponed)
         for request, status, error, remedy in self._parked:
             await outbox.park(request, status, error, remedy, now_ns)
-            await self._park_receipt(request, error)
+            await book_tables.park_receipt(db, request.visit, error)
         for request in self._voided:
             await outbox.void(request, now_ns)
         for key, severity, detail in self._alarms:
             await database.raise_alarm(key, severity, detail, now_ns)
         for key in self._cleared:
             await database.clear_alarm(key, now_ns)
+        for name, reason in self._switched.items():
+            await book_tables.write_switch(db, name, reason, self.wall_ns)
         if self._cursor is not None:
-            await self._write_cursor(self._cursor)
-
-    async def _write_purchases(self) -> None:
-        await self.book.db.executemany(
-            "INSERT INTO purchase VALUES(?,?,?,?,?) ON CONFLICT(visit) DO UPDATE SET"
-            " account=excluded.account, stage=excluded.stage, data=excluded.data,"
-            " updated_ns=excluded.updated_ns",
-            [
-                (p.visit, p.account, p.stage, codec.encode_state(p), self.wall_ns)
-                for p in self._changed.values()
-            ],
-        )
-
-    async def _write_receipts(self) -> None:
-        await self.book.db.executemany(
-            "INSERT OR REPLACE INTO receipt VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?)",
-            [_receipt_row(receipt) for receipt in self._receipts.values()],
-        )
-
-    async def _write_events(self) -> None:
-        await self.book.db.executemany(
-            "INSERT INTO settlement_event(id,visit,at_ns,wall_ns,type,body) VALUES(?,?,?,?,?,?)",
-            [
-                (e.id, e.visit, e.at_ns, self.wall_ns, type(e).__name__, codec.encode(e))
-                for e in self._events
-            ],
-        )
-
-    async def _park_receipt(self, request: Request, error: str) -> None:
-        await self.book.db.execute(
-            "UPDATE receipt SET state='parked', detail=? WHERE visit=? AND state='pending'",
-            (error, request.visit),
-        )
-
-    async def _write_cursor(self, fact: Fact) -> None:
-        await self.book.db.execute(
-            "INSERT OR REPLACE INTO journal_cursor VALUES(1,?,?,?)",
-            (self.book.terms.store, fact.seq, fact.event_id),
-        )
+            cursor = self._cursor
+            await book_tables.write_cursor(db, self.book.terms.store, cursor.seq, cursor.event_id)
 
 
-def _new_request(ask: Ask, purchase: Purchase, cause: int, terms: Terms) -> NewRequest:
-    adapter = retailer if ask.operation is Operation.PRICE else broker
-    path, body = adapter.request(ask, terms)
-    return NewRequest(
-        group=purchase.account,
-        cause=cause,
-        message=f"{purchase.visit}:{ask.operation}",
-        operation=ask.operation,
-        destination=adapter.DESTINATION,
-        path=path,
-        body=body,
-        visit=purchase.visit,
-        subject=ask.hold,
-    )
-
-
-def _receipt_row(receipt: Receipt) -> tuple[object, ...]:
-    return (
-        receipt.visit,
-        receipt.account,
-        receipt.state,
-        receipt.total.currency,
-        receipt.total.minor,
-        receipt.purchase,
-        receipt.capture,
-        msgspec.json.encode(receipt.lines).decode(),
-        msgspec.json.encode(receipt.in_review).decode(),
-        receipt.started_wall_ns,
-        receipt.exit_wall_ns,
-        receipt.issued_wall_ns,
-        receipt.detail,
-    )
+def webhook_group(order: str, visit: str) -> str:
+    """One group for all deliveries to the endpoint, or one per visit."""
+    return WEBHOOK_GROUP if order == "ordered" else f"{WEBHOOK_GROUP}:{visit}"
 
 
 def _excerpt(answer: Answer) -> str:

@@ -1,4 +1,4 @@
-"""Operators' commands: resume or void a parked group, send a webhook again.
+"""Operators' commands: resume, edit or void a parked group, send webhooks again, switch them off.
 
 The sync file has one writer, so a command is left as a small file beside it and carried out by the
 process within its next poll, or at its next start. A command's name is its identity: the audit row
@@ -7,6 +7,7 @@ that it leaves is in the same commit as what it did, so it is carried out once.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import secrets
 import time
@@ -17,12 +18,31 @@ import msgspec
 
 from cloud_sync.book import WEBHOOK, Book, Round
 from cloud_sync.outbox import NewRequest, NotParked
-from cloud_sync.purchase import SettlementError
+from cloud_sync.outcomes import BadAnswer, read
+from cloud_sync.purchase import Operation, SettlementError
+from messages.contract import (
+    AdjustRequest,
+    CaptureRequest,
+    HoldRequest,
+    PurchaseRequest,
+    VoidRequest,
+    WebhookBody,
+)
 
 COMMANDS_MAX = 100  # carried out in one round
-COMMAND_BYTES_MAX = 16 * 1024
+BODY_BYTES_MAX = 2**20  # of an edited request
+COMMAND_BYTES_MAX = 2 * BODY_BYTES_MAX + 16 * 1024  # its JSON may be escaped
 TEXT_MAX = 500
-ACTIONS = ("resume", "void", "replay")
+REPLAYS_MAX = 10_000  # deliveries in one replay by time; ask again for more
+ACTIONS = ("resume", "edit", "void", "replay", "replay_span", "enable", "disable")
+CONTRACT: dict[str, type] = {  # what an edited body has to be
+    Operation.PRICE: PurchaseRequest,
+    Operation.HOLD: HoldRequest,
+    Operation.ADJUST: AdjustRequest,
+    Operation.CAPTURE: CaptureRequest,
+    Operation.VOID: VoidRequest,
+    Operation.WEBHOOK: WebhookBody,
+}
 
 
 class CommandError(ValueError):
@@ -31,13 +51,19 @@ class CommandError(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Command:
-    """``target``: a group, or the id of a webhook delivery."""
+    """``target``: a group, the id of a webhook delivery, or a destination.
+
+    ``body``: of an edited request. ``since_ns``, ``until_ns``: of a replay, Unix time of queueing.
+    """
 
     action: str
     target: str
     operator: str
     reason: str = ""
     same_key: bool = False
+    body: str = ""
+    since_ns: int = 0
+    until_ns: int = 0
     id: str = ""
 
 
@@ -56,6 +82,51 @@ def void(path: Path, group: str, *, operator: str, reason: str) -> str:
     if not reason.strip():
         raise CommandError("a reason is needed to void a request: it stands in the audit")
     return leave(path, Command(action="void", target=group, operator=operator, reason=reason))
+
+
+def edit(path: Path, group: str, body: str, *, operator: str, reason: str) -> str:
+    """Ask that a parked group goes on with another body under a new key; the command's id.
+
+    The body is checked against the contract's type when the command is carried out; the former
+    one is kept in table ``former_body``.
+
+    Raises:
+        CommandError: no reason, no JSON, or too large.
+    """
+    if not reason.strip():
+        raise CommandError("a reason is needed to edit a request: it stands in the audit")
+    if len(body.encode()) > BODY_BYTES_MAX:
+        raise CommandError(f"the body has more than {BODY_BYTES_MAX} bytes")
+    try:
+        msgspec.json.decode(body)
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        raise CommandError(f"the body is no JSON: {error}") from None
+    command = Command(action="edit", target=group, operator=operator, reason=reason, body=body)
+    return leave(path, command)
+
+
+def replay_span(path: Path, since_ns: int, until_ns: int, *, operator: str = "console") -> str:
+    """Ask that all deliveries queued in [since, until) are sent again; the command's id."""
+    if since_ns >= until_ns:
+        raise CommandError("the span to replay ends before it begins")
+    return leave(
+        path,
+        Command(
+            action="replay_span",
+            target=WEBHOOK,
+            operator=operator,
+            since_ns=since_ns,
+            until_ns=until_ns,
+        ),
+    )
+
+
+def switch(path: Path, enabled: bool, *, operator: str, reason: str = "") -> str:
+    """Ask that webhooks go out, or not; parked ones go again when enabled. The command's id."""
+    if not enabled and not reason.strip():
+        raise CommandError("a reason is needed to disable webhooks: it stands in the audit")
+    action = "enable" if enabled else "disable"
+    return leave(path, Command(action=action, target=WEBHOOK, operator=operator, reason=reason))
 
 
 def replay(path: Path, delivery: str, *, operator: str = "console") -> str:
@@ -113,11 +184,21 @@ class Desk:
                     done = await self._resume(command, round_)
                 case "void":
                     done = await self._void(command, round_)
+                case "edit":
+                    done = await self._edit(command, round_)
                 case "replay":
-                    done = await self._replay(command, round_)
+                    done = await self._replay([command.target], round_)
+                case "replay_span":
+                    done = await self._replay(await self._within(command), round_)
+                case "enable":
+                    done = await self._enable(command, round_)
+                case "disable":
+                    self._known_destination(command)
+                    round_.disable(command.target, command.reason[:TEXT_MAX])
+                    done = f"disabled {command.target}"
                 case _:
                     done = "refused: unknown command"
-        except (NotParked, SettlementError) as error:
+        except (NotParked, SettlementError, CommandError) as error:
             done = f"refused: {error}"
         await self._book.database.audit(
             round_.wall_ns,
@@ -133,11 +214,7 @@ class Desk:
         request = await self._book.outbox.resume(
             command.target, round_.now_ns, same_key=command.same_key
         )
-        await self._book.db.execute(
-            "UPDATE receipt SET state='pending', detail=''"
-            " WHERE visit=? AND state IN ('parked','bad_cart')",
-            (request.visit,),
-        )
+        await self._reopen(request.visit)
         return f"resumed {request.idem}"
 
     async def _void(self, command: Command, round_: Round) -> str:
@@ -146,14 +223,58 @@ class Desk:
         round_.given_up(request, f"voided by {command.operator}: {command.reason}"[:TEXT_MAX])
         return f"voided {request.idem}"
 
-    async def _replay(self, command: Command, round_: Round) -> str:
+    async def _edit(self, command: Command, round_: Round) -> str:
+        """The parked request with another body of the same type, about the same things."""
+        outbox = self._book.outbox
+        parked = await outbox.parked(command.target)
+        body = command.body.encode()
+        _check_edit(parked.operation, body)
+        await outbox.resume(command.target, round_.now_ns, body=body)
+        await self._reopen(parked.visit)
+        was, now = (hashlib.sha256(b).hexdigest()[:16] for b in (parked.body, body))
+        return f"edited {parked.idem}: body sha256 {was}... is now {now}..."
+
+    async def _reopen(self, visit: str) -> None:
+        await self._book.db.execute(
+            "UPDATE receipt SET state='pending', detail=''"
+            " WHERE visit=? AND state IN ('parked','bad_cart')",
+            (visit,),
+        )
+
+    async def _enable(self, command: Command, round_: Round) -> str:
+        """Webhooks flow again; what was given up after three days goes again under its key."""
+        self._known_destination(command)
+        round_.enable(command.target)
+        query = (
+            "SELECT h.grp FROM grp_head h JOIN request r ON r.id=h.head"
+            " WHERE h.state='parked' AND r.destination=?"
+        )
+        groups = [g for (g,) in await self._book.db.execute_fetchall(query, (command.target,))]
+        for group in groups:
+            await self._book.outbox.resume(group, round_.now_ns, same_key=True)
+        return f"enabled {command.target}, {len(groups)} parked groups go on"
+
+    def _known_destination(self, command: Command) -> None:
+        if command.target not in self._book.destinations:
+            raise CommandError(f"no destination {command.target} is configured")
+
+    async def _within(self, command: Command) -> list[str]:
+        """Ids of the deliveries first queued in the command's span, oldest first."""
+        query = (
+            "SELECT subject FROM request WHERE destination=? AND generation=0 AND created_ns>=?"
+            " AND created_ns<? ORDER BY id LIMIT ?"
+        )
+        span = (WEBHOOK, command.since_ns, command.until_ns, REPLAYS_MAX)
+        return [str(s) for (s,) in await self._book.db.execute_fetchall(query, span)]
+
+    async def _replay(self, deliveries: list[str], round_: Round) -> str:
+        """Queue deliveries again, each under its own webhook id."""
         query = (
             "SELECT grp, message, max(generation), visit, path, body FROM request"
             " WHERE destination=? AND subject=? GROUP BY subject"
         )
-        rows = await self._book.db.execute_fetchall(query, (WEBHOOK, command.target))
-        for group, message, generation, visit, path, body in rows:
-            again = NewRequest(
+        again = [
+            NewRequest(
                 group=group,
                 cause=0,
                 message=message,
@@ -163,11 +284,17 @@ class Desk:
                 path=path,
                 body=body,
                 visit=visit,
-                subject=command.target,
+                subject=delivery,
             )
-            await self._book.outbox.add([again], round_.now_ns)
-            return f"queued {again.idem}"
-        return f"refused: no delivery {command.target}"
+            for delivery in deliveries
+            for group, message, generation, visit, path, body in (
+                await self._book.db.execute_fetchall(query, (WEBHOOK, delivery))
+            )
+        ]
+        if not again:
+            return f"refused: no delivery {', '.join(deliveries) or 'in that span'}"
+        await self._book.outbox.add(again, round_.now_ns)
+        return f"queued {len(again)}: {', '.join(r.idem for r in again)}"
 
     async def _known(self, command: Command) -> bool:
         query = "SELECT 1 FROM audit WHERE command=?"
@@ -181,6 +308,16 @@ class Desk:
             file.rename(file.with_suffix(".refused"))
             return None
         return replace(command, id=file.stem)  # whatever its text claims
+
+
+def _check_edit(operation: str, body: bytes) -> None:
+    kind = CONTRACT.get(operation)
+    if kind is None:
+        raise CommandError(f"a {operation} cannot be edited")
+    try:
+        read(body, kind)
+    except BadAnswer as error:
+        raise CommandError(f"the body is {error}") from None
 
 
 def _folder(path: Path) -> Path:

@@ -48,6 +48,7 @@ CREATE INDEX IF NOT EXISTS request_open ON request(grp, cause, id)
   WHERE {OPEN};
 CREATE INDEX IF NOT EXISTS request_settled ON request(answered_ns) WHERE state IN ('done','void');
 CREATE INDEX IF NOT EXISTS request_visit ON request(visit);
+CREATE INDEX IF NOT EXISTS request_webhook ON request(subject) WHERE destination='webhook';
 CREATE INDEX IF NOT EXISTS request_message ON request(message);
 CREATE TABLE IF NOT EXISTS grp_head(
   grp TEXT PRIMARY KEY,
@@ -60,6 +61,9 @@ CREATE TABLE IF NOT EXISTS grp_head(
 CREATE INDEX IF NOT EXISTS grp_ready ON grp_head(destination, not_before_ns)
   WHERE head IS NOT NULL AND state='ready';
 CREATE INDEX IF NOT EXISTS grp_parked ON grp_head(grp) WHERE state='parked';
+CREATE TABLE IF NOT EXISTS former_body(  -- what an operator replaced; kept for good
+  request INTEGER NOT NULL, generation INTEGER NOT NULL, body BLOB NOT NULL,
+  edited_ns INTEGER NOT NULL, PRIMARY KEY(request, generation)) WITHOUT ROWID;
 """
 
 _COLUMNS = {  # field of Request -> where it stands
@@ -179,16 +183,22 @@ class Outbox:
         await self._db.executemany("INSERT OR IGNORE INTO grp_head(grp) VALUES(?)", groups)
         await self._set_heads([group for (group,) in groups], now_ns)
 
-    async def claim(self, destination: str, limit: int, now_ns: int) -> list[Request]:
-        """(tx) Take up to ``limit`` heads that are due, longest due first, and mark them sent."""
-        if limit <= 0:
-            return []
+    async def due(self, destination: str, limit: int, now_ns: int) -> list[Request]:
+        """Up to ``limit`` heads that may go now, longest due first. Costs O(limit)."""
         query = (
             f"{_HEADS} WHERE h.destination=? AND h.state='ready' AND h.head IS NOT NULL"
             " AND h.not_before_ns<=? ORDER BY h.not_before_ns LIMIT ?"
         )
         rows = await self._db.execute_fetchall(query, (destination, now_ns, limit))
-        heads = [_request(row) for row in rows]
+        return [_request(row) for row in rows]
+
+    async def claim(self, destination: str, limit: int, now_ns: int) -> list[Request]:
+        """(tx) Take up to ``limit`` heads that are due, and mark them sent."""
+        if limit <= 0:
+            return []
+        heads = await self.due(destination, limit, now_ns)
+        if not heads:
+            return []
         taken = [replace(head, attempt=head.attempt + 1) for head in heads]
         await self._db.executemany(
             "UPDATE request SET state='sending', attempts=attempts+1, seq=? WHERE id=?",
@@ -235,17 +245,31 @@ class Outbox:
         )
         await self.database.raise_alarm(alarm_key(request.group), "critical", detail, now_ns)
 
-    async def resume(self, group: str, now_ns: int, *, same_key: bool = False) -> Request:
-        """(tx) Send a parked head again, at once.
+    async def resume(
+        self, group: str, now_ns: int, *, same_key: bool = False, body: bytes | None = None
+    ) -> Request:
+        """(tx) Send a parked head again, at once; with another body if one is given.
 
         It was answered, so without effect; a new key keeps the other side from repeating its
-        stored answer. The ids in its body still make the effect happen once. Raises NotParked.
+        stored answer. The ids in its body still make the effect happen once. Another body always
+        goes under a new key: the same key with another body is refused (422). The former body is
+        kept. Raises NotParked.
         """
         parked = await self.parked(group)
-        generation = parked.generation + (0 if same_key else 1)
+        generation = parked.generation + (1 if body is not None or not same_key else 0)
+        if body is not None:
+            await self._db.execute(
+                "INSERT INTO former_body VALUES(?,?,?,?)",
+                (parked.id, parked.generation, parked.body, now_ns),
+            )
         await self._db.execute(
-            "UPDATE request SET state='queued', generation=?, idem=? WHERE id=?",
-            (generation, key(parked.message, generation), parked.id),
+            "UPDATE request SET state='queued', generation=?, idem=?, body=? WHERE id=?",
+            (
+                generation,
+                key(parked.message, generation),
+                parked.body if body is None else body,
+                parked.id,
+            ),
         )
         await self._db.execute(
             "UPDATE grp_head SET state='ready', failures=0, wait_ns=0, not_before_ns=? WHERE grp=?",

@@ -34,6 +34,7 @@ class Verdict(StrEnum):
     UNKNOWN = "unknown"  # the same request again, later
     REFUSED = "refused"  # parks the group
     BARRED = "barred"  # stops the destination
+    GONE = "gone"  # the endpoint wants no more: stops it until an operator enables it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +45,7 @@ class Answer:
     body: bytes = b""
     retry_after_s: float | None = None
     error: str = ""
+    took_s: float = 0.0
 
 
 AGAIN = frozenset({408, 425, 429})  # RFC 9110, 8470, 6585: not now
@@ -51,6 +53,7 @@ BARRING = frozenset({401, 403})
 PAYMENT_REQUIRED = 402
 CONFLICT = 409
 GONE = 410
+UNAVAILABLE = 503
 
 
 def judge(answer: Answer, *, declines: bool = False) -> Verdict:
@@ -68,11 +71,18 @@ def judge(answer: Answer, *, declines: bool = False) -> Verdict:
 
 
 def judge_webhook(answer: Answer, failures: int) -> Verdict:
-    """Standard Webhooks: 2xx is delivered, 410 ends it, all else is tried for three days."""
+    """Standard Webhooks: 2xx is delivered, 410 disables, all else is tried for three days."""
     if answer.status is not None and 200 <= answer.status < 300:
         return Verdict.ANSWERED
-    over = failures >= len(WEBHOOK_WAITS_S)
-    return Verdict.REFUSED if over or answer.status == GONE else Verdict.UNKNOWN
+    if answer.status == GONE:
+        return Verdict.GONE
+    return Verdict.REFUSED if failures >= len(WEBHOOK_WAITS_S) else Verdict.UNKNOWN
+
+
+def throttles(answer: Answer) -> bool:
+    """Whether it says "not so fast" rather than "I cannot": its system is there."""
+    waits = answer.retry_after_s is not None
+    return answer.status in (425, 429, CONFLICT) or (answer.status == UNAVAILABLE and waits)
 
 
 def backoff_s(failures: int, start_s: float, max_s: float, chance: float) -> float:

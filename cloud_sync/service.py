@@ -20,9 +20,10 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Protocol
 
 import aiosqlite
 
@@ -35,7 +36,7 @@ from cloud_sync.desk import Command, Desk, replay, resume, void
 from cloud_sync.destinations import Destination
 from cloud_sync.http_sender import Endpoint, EndpointError, Sender, endpoint, webhook_endpoint
 from cloud_sync.journal_reader import JournalMissing, JournalReader, JournalReplaced
-from cloud_sync.outbox import Outbox, Request
+from cloud_sync.outbox import NewRequest, Outbox, Request
 from cloud_sync.outcomes import Answer, Verdict
 from cloud_sync.payments import broker
 from cloud_sync.purchase import SettlementError, Terms
@@ -49,12 +50,11 @@ __all__ = ["deliveries", "main", "receipts", "replay", "resume", "run", "summary
 EX_CONFIG = 78  # sysexits.h
 POLL_NS = 200_000_000  # journal and commands: a receipt is not later than this for our sake
 HEARTBEAT_NS = 5_000_000_000
-PRUNE_NS = 60_000_000_000
 NS = 1_000_000_000
 JOURNAL_REMEDY = "Nothing new is imported; the queue goes on. Put the right journal back."
 DRAIN_PROBES = 2  # --drain gives a barred destination this many chances
 
-ALARMING = (Verdict.REFUSED, Verdict.BARRED)
+ALARMING = (Verdict.REFUSED, Verdict.BARRED, Verdict.GONE)
 
 log = logging.getLogger("walkout.sync")
 
@@ -112,11 +112,49 @@ class QueueClock:
     def now_ns(self) -> int:
         return self.offset_ns + time.monotonic_ns()
 
+    def wall_ns(self) -> int:
+        return time.time_ns()
+
+
+class Clock(Protocol):
+    """Where the service's instants come from; virtual in tests."""
+
+    def now_ns(self) -> int: ...
+
+    def wall_ns(self) -> int: ...
+
+
+class Sends(Protocol):
+    """What the service needs of a sender: a network in production, memory in tests and benches."""
+
+    endpoints: dict[str, Endpoint]
+
+    def reload(self, name: str) -> None: ...
+
+    async def send(self, request: Request) -> Answer: ...
+
+
+@dataclass(slots=True, eq=False)
+class _Submitted:
+    """Requests of another task of this process, and who waits until they are on the disk."""
+
+    requests: Sequence[NewRequest]
+    kept: asyncio.Future[None]
+
 
 class Service:
     """The loop and what it holds. Everything that lasts is in the database."""
 
-    def __init__(self, config: StoreConfig, database: Database, sender: Sender) -> None:
+    def __init__(
+        self,
+        config: StoreConfig,
+        database: Database,
+        sender: Sends,
+        *,
+        clock: Clock | None = None,
+        chance: Callable[[], float] = random.random,
+        poll_ns: int = POLL_NS,
+    ) -> None:
         cloud = config.cloud
         self.database, self.sender = database, sender
         self.destinations = {name: Destination(name=name) for name in sender.endpoints}
@@ -133,26 +171,34 @@ class Service:
                 backoff_start_s=cloud.backoff_start_s,
                 backoff_max_s=cloud.backoff_max_s,
                 webhooks=WEBHOOK in sender.endpoints,
+                group=cloud.request_group,
+                webhook_order=cloud.webhook_order,
             ),
             self.destinations,
-            random.random,
+            chance,
         )
         self.reader = JournalReader(Path(config.paths.journal))
         self.desk = Desk(database.path, self.book)
-        self.clock = QueueClock.started()
+        self.clock = clock or QueueClock.started()
+        self._poll_ns = poll_ns
         self._stopping = asyncio.Event()
         self._wake = asyncio.Event()
         self._sending: set[asyncio.Task[None]] = set()
         self._crash: BaseException | None = None
         self._answers: list[tuple[Request, Answer]] = []
+        self._submitted: list[_Submitted] = []
         self._cursor = (0, "")
         self._caught_up = False  # every journal row that was there is imported
+        self._shown: Sequence[tuple[str, str]] = []  # availability as the file has it
         self._journal_alarm: bool | None = None  # not known after a start
-        self._polled_ns = self._beat_ns = self._pruned_ns = 0
+        self._polled_ns = self._beat_ns = 0
 
     async def start(self) -> None:
         """Free what a killed process was sending, find the cursor, say that we are ready."""
         await self.outbox.recover(self.clock.now_ns())
+        for name, reason in await self.book.disabled():
+            if name in self.destinations:
+                self.destinations[name].disabled = reason
         self._cursor = await self.book.cursor()
         self._spawn(self._check_file())
         notify("READY=1")
@@ -167,6 +213,19 @@ class Service:
             row = await cursor.fetchone()
         if row is None or row[0] != "ok":
             raise SyncStoreError(f"{self.database.path} is damaged: {row}. Restore it.")
+
+    async def submit(self, requests: Sequence[NewRequest]) -> None:
+        """Queue requests of another task; they are on the disk when this returns.
+
+        They share the commit, and its flush, with whatever else the next round writes.
+
+        Raises:
+            SyncStoreError: the process ends before they were written; nothing of them is kept.
+        """
+        kept = asyncio.get_running_loop().create_future()
+        self._submitted.append(_Submitted(requests, kept))
+        self._wake.set()
+        await kept
 
     def stop(self) -> None:
         self._stopping.set()
@@ -185,6 +244,8 @@ class Service:
             await self._commit([], self._take_answers())
             return 0
         finally:
+            for one in self._submitted:
+                one.kept.set_exception(SyncStoreError("the sync process ends, not queued"))
             for task in self._sending:
                 task.cancel()
             await asyncio.gather(*self._sending, return_exceptions=True)
@@ -196,7 +257,7 @@ class Service:
             raise self._crash
         now_ns = self.clock.now_ns()
         facts = list[Fact]()
-        if now_ns - self._polled_ns >= POLL_NS or not self._caught_up:
+        if now_ns - self._polled_ns >= self._poll_ns or not self._caught_up:
             facts = await self._poll(drain=drain)
             self._polled_ns = now_ns
             await self._carry_out(self.desk.left())
@@ -209,12 +270,33 @@ class Service:
         self, facts: list[Fact], answers: list[tuple[Request, Answer]]
     ) -> list[Request]:
         """Write what came and what follows, and take what is due."""
+        submitted, self._submitted = self._submitted, []
+        try:
+            claims = await self._write(facts, answers, submitted)
+        except BaseException:
+            self._submitted += submitted  # whoever waits is told when the loop ends
+            raise
+        for one in submitted:
+            if not one.kept.done():
+                one.kept.set_result(None)
+        if facts:
+            self._cursor = (facts[-1].seq, facts[-1].event_id)
+        return claims
+
+    async def _write(
+        self,
+        facts: list[Fact],
+        answers: list[tuple[Request, Answer]],
+        submitted: list[_Submitted],
+    ) -> list[Request]:
         async with self.database.transaction():
             now_ns = self.clock.now_ns()
+            if submitted:
+                await self.outbox.add([r for one in submitted for r in one.requests], now_ns)
             if facts or answers:
                 visits = [request.visit for request, _ in answers]
                 visits += [fact.event.visit for fact in facts if fact.event is not None]
-                round_ = await self.book.round(visits, now_ns, time.time_ns())
+                round_ = await self.book.round(visits, now_ns, self.clock.wall_ns())
                 for request, answer in answers:
                     verdict = round_.reply(request, answer)
                     level = logging.WARNING if verdict in ALARMING else logging.DEBUG
@@ -223,9 +305,11 @@ class Service:
                     round_.fact(fact)
                 await round_.write()
             claims = await self._claim(now_ns)
-        if facts:
-            self._cursor = (facts[-1].seq, facts[-1].event_id)
-        return claims
+            states = [(d.state, d.disabled) for d in self.destinations.values()]
+            if states != self._shown:
+                await self.book.show_destinations(now_ns, self.clock.wall_ns())
+                self._shown = states
+            return claims
 
     async def _claim(self, now_ns: int) -> list[Request]:
         if self._stopping.is_set():
@@ -233,7 +317,7 @@ class Service:
         claims = list[Request]()
         for destination in self.destinations.values():
             room = destination.room(now_ns)
-            if room and destination.barred:
+            if room and destination.down:
                 self.sender.reload(destination.name)
             claims += await self.outbox.claim(destination.name, room, now_ns)
         return claims
@@ -246,7 +330,9 @@ class Service:
         return answers
 
     async def _send(self, request: Request) -> None:
+        started_ns = self.clock.now_ns()
         answer = await self.sender.send(request)
+        answer = replace(answer, took_s=(self.clock.now_ns() - started_ns) / NS)
         self._answers.append((request, answer))
         self._wake.set()
 
@@ -265,13 +351,15 @@ class Service:
     async def _wait(self) -> None:
         """Until an answer comes, a head is due, or it is time to look at the journal."""
         now_ns = self.clock.now_ns()
-        until_ns = self._polled_ns + POLL_NS if self._caught_up else now_ns
+        until_ns = self._polled_ns + self._poll_ns if self._caught_up else now_ns
         for destination in self.destinations.values():
-            if destination.room(now_ns) > 0:
+            opens_ns = destination.opens_at_ns()
+            if opens_ns is not None:
                 due_ns = await self.outbox.next_due_ns(destination.name)
-                until_ns = until_ns if due_ns is None else min(until_ns, due_ns)
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._wake.wait(), max(0.0, (until_ns - now_ns) / NS))
+                until_ns = until_ns if due_ns is None else min(until_ns, max(due_ns, opens_ns))
+        with contextlib.suppress(TimeoutError):  # wait_for of 3.11 may swallow a cancellation
+            async with asyncio.timeout(max(0.0, (until_ns - now_ns) / NS)):
+                await self._wake.wait()
 
     # --- journal, commands, housekeeping ------------------------------------------------------
 
@@ -298,14 +386,14 @@ class Service:
         async with self.database.transaction():
             if detail:
                 log.critical("%s", detail)
-                await self.database.raise_alarm("journal", "critical", detail, time.time_ns())
+                await self.database.raise_alarm("journal", "critical", detail, self.clock.wall_ns())
             else:
-                await self.database.clear_alarm("journal", time.time_ns())
+                await self.database.clear_alarm("journal", self.clock.wall_ns())
 
     async def _carry_out(self, commands: list[Command]) -> None:
         for command in commands:
             async with self.database.transaction():
-                round_ = await self.book.round([], self.clock.now_ns(), time.time_ns())
+                round_ = await self.book.round([], self.clock.now_ns(), self.clock.wall_ns())
                 await self.desk.carry_out(command, round_)
                 await round_.write()
             log.info("%s of %s by %s", command.action, command.target, command.operator)
@@ -317,10 +405,11 @@ class Service:
         self._beat_ns = now_ns
         notify("WATCHDOG=1")
         async with self.database.transaction():
-            if now_ns - self._pruned_ns >= PRUNE_NS:
-                self._pruned_ns = now_ns
-                await self.outbox.prune(now_ns)
-            await self.database.set_status(pid=str(os.getpid()), beat_wall_ns=str(time.time_ns()))
+            await self.outbox.prune(now_ns)  # a few at each beat: 8 million a day
+            await self.book.show_destinations(now_ns, self.clock.wall_ns())
+            await self.database.set_status(
+                pid=str(os.getpid()), beat_wall_ns=str(self.clock.wall_ns())
+            )
 
     async def _drained(self) -> int | None:
         """The exit status once nothing is left that this process could move; else None."""
@@ -328,7 +417,7 @@ class Service:
             return None
         left = await self.outbox.open_count(but_parked=True)
         for destination in self.destinations.values():
-            if destination.probes >= DRAIN_PROBES:
+            if destination.disabled or (destination.barred and destination.probes >= DRAIN_PROBES):
                 left -= await self.outbox.waiting_behind(destination.name)
         if left:
             return None

@@ -24,7 +24,8 @@ def summary(path: Path) -> dict[str, Any]:
     """The state in one dictionary, JSON-able.
 
     Keys: ``receipts`` (count per state), ``captured_minor`` (per currency), ``queue`` (depth,
-    oldest_s, sent), ``parked`` and ``alarms`` (lists), ``imported`` (journal rows), ``status``.
+    oldest_s, sent), ``destinations`` (availability of each second system), ``parked`` and
+    ``alarms`` (lists), ``imported`` (journal rows), ``status``.
     """
     with _look(path) as db:
         if db is None:
@@ -39,6 +40,7 @@ def summary(path: Path) -> dict[str, Any]:
                 )
             ),
             "queue": _queue(db),
+            "destinations": destinations(db),
             "parked": parked(db),
             "alarms": _records(
                 db,
@@ -69,6 +71,33 @@ def deliveries(path: Path) -> list[dict[str, Any]]:
         return [] if db is None else _records(db, query, ROWS_MAX)
 
 
+def delivery(path: Path, webhook_id: str) -> dict[str, Any] | None:
+    """One delivery with all its sendings, its headers' id and its body; None if there is none."""
+    query = (
+        "SELECT idem, grp, generation, seq, state, attempts, status, last_error, created_ns,"
+        " answered_ns, visit, body FROM request WHERE destination='webhook' AND subject=?"
+        " ORDER BY generation"
+    )
+    with _look(path) as db:
+        rows = [] if db is None else _records(db, query, webhook_id)
+    if not rows:
+        return None
+    bodies = [row.pop("body") for row in rows]
+    return {"id": webhook_id, "body": json.loads(bodies[0]), "sendings": rows}
+
+
+def destinations(db: sqlite3.Connection) -> list[dict[str, Any]]:
+    """The second systems: state, why, since when, how many heads wait, the oldest of them."""
+    found = _records(
+        db,
+        "SELECT d.*, count(h.grp) AS groups_waiting, min(r.created_ns) AS oldest_ns"
+        " FROM destination d LEFT JOIN grp_head h"
+        "  ON h.destination=d.name AND h.head IS NOT NULL AND h.state='ready'"
+        " LEFT JOIN request r ON r.id=h.head GROUP BY d.name ORDER BY d.name",
+    )
+    return [row | {"oldest_s": _age_s(row.pop("oldest_ns"))} for row in found]
+
+
 def audit(path: Path) -> list[dict[str, Any]]:
     """What operators had done, oldest first."""
     query = "SELECT at_ns, operator, action, target, reason, detail FROM audit ORDER BY id LIMIT ?"
@@ -97,14 +126,18 @@ def _queue(db: sqlite3.Connection) -> dict[str, Any]:
     )
     ((depth, oldest_ns),) = _all(db, query)
     ((sent,),) = _all(db, "SELECT count(*) FROM request WHERE state='done'")
-    age_s = None if oldest_ns is None else max(0.0, (time.time_ns() - oldest_ns) / 1e9)
-    return {"depth": depth, "oldest_s": age_s, "sent": sent}
+    return {"depth": depth, "oldest_s": _age_s(oldest_ns), "sent": sent}
+
+
+def _age_s(since_ns: int | None) -> float | None:
+    return None if since_ns is None else max(0.0, (time.time_ns() - since_ns) / 1e9)
 
 
 _EMPTY: dict[str, Any] = {
     "receipts": {},
     "captured_minor": {},
     "queue": {"depth": 0, "oldest_s": None, "sent": 0},
+    "destinations": [],
     "parked": [],
     "alarms": [],
     "imported": 0,
@@ -121,7 +154,7 @@ def _look(path: Path) -> Iterator[sqlite3.Connection | None]:
     with closing(sqlite3.connect(read_only_uri(Path(path)), uri=True, isolation_level=None)) as db:
         db.execute("BEGIN")
         tables = {name for (name,) in _all(db, "SELECT name FROM sqlite_master")}
-        yield db if {"request", "receipt", "journal_cursor"} <= tables else None
+        yield db if {"request", "receipt", "destination"} <= tables else None
 
 
 def _all(db: sqlite3.Connection, query: str, *values: object) -> list[Any]:

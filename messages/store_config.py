@@ -181,6 +181,9 @@ class Cloud:
     request_timeout_s: float = 10.0
     backoff_start_s: float = 0.5
     backoff_max_s: float = 60.0
+    request_group: str = "account"  # or "merchant": what goes strictly in order
+    webhook_order: str = "ordered"  # or "parallel": in order per visit only
+    webhook_network: str = "public"  # or "private": the address may be one of a local network
 
 
 @dataclass(frozen=True, kw_only=True)

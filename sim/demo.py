@@ -154,6 +154,7 @@ class Demo:
                 retailer_key_file=str(self.folder / "retailer" / retailer.KEY_FILE),
                 broker_key_file=str(self.folder / "broker" / "store.key"),
                 webhook_url=f"{self.urls['retailer']}/v1/webhooks",
+                webhook_network="private",
                 webhook_secret_file=str(self.folder / "retailer" / retailer.SECRET_FILE),
             ),
             paths=paths_in(self.folder),

@@ -274,6 +274,7 @@ def store_config(folder: Path, url: str, **cloud: Any) -> StoreConfig:
         retailer_key_file=str(folder / "retailer.key"),
         broker_key_file=str(folder / "broker.key"),
         webhook_url=f"{url}/hook",
+        webhook_network="private",
         webhook_secret_file=str(folder / "webhook.key"),
         **{"request_timeout_s": 2.0, "backoff_start_s": 0.01, "backoff_max_s": 0.05} | cloud,
     )

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from cloud_sync.destinations import Destination
 from cloud_sync.http_sender import EndpointError, checked_url, read_secret, retry_after_s
 from cloud_sync.outcomes import (
     WEBHOOK_WAITS_S,
@@ -60,7 +59,7 @@ def test_a_conflict_with_a_wait_is_still_under_way_over_there() -> None:
 
 def test_a_webhook_is_tried_for_three_days_then_parks() -> None:
     assert judge_webhook(Answer(status=404), 0) is Verdict.UNKNOWN
-    assert judge_webhook(Answer(status=410), 0) is Verdict.REFUSED
+    assert judge_webhook(Answer(status=410), 0) is Verdict.GONE
     assert judge_webhook(Answer(status=None), len(WEBHOOK_WAITS_S) - 1) is Verdict.UNKNOWN
     assert judge_webhook(Answer(status=500), len(WEBHOOK_WAITS_S)) is Verdict.REFUSED
     assert 72 * 3600 <= sum(WEBHOOK_WAITS_S) <= 76 * 3600
@@ -134,21 +133,3 @@ def test_a_key_file_that_holds_no_key_is_refused(tmp_path: Path, content: bytes)
         read_secret("broker", str(tmp_path / "key"))
     with pytest.raises(EndpointError, match="cannot be read"):
         read_secret("broker", str(tmp_path / "none"))
-
-
-def test_a_destination_ramps_up_after_failures_and_probes_when_barred() -> None:
-    place = Destination(name="broker")
-    for _ in range(200):
-        place.answered()
-    assert place.room(0) == 64
-    for _ in range(10):
-        place.failed()
-    assert (place.room(0), place.failing) == (1, True)
-    place.answered()
-    assert place.room(0) == 2
-    place.bar("401", probe_at_ns=100)
-    assert [place.room(99), place.room(100)] == [0, 1]
-    place.in_flight = 1
-    assert place.room(100) == 0
-    place.answered()
-    assert place.barred == ""
