@@ -6,25 +6,23 @@ key; every refusal is a problem document.
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import secrets
-import sqlite3
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from fastapi import FastAPI, Request, Response
 
-from broker import credentials, idempotency, store, web
+from broker import accounts, books, chart, credentials, idempotency, store, transfers, web
 from broker.credentials import SigningKey
-from broker.group_commit import Writer, connect
+from broker.database import Database, Transaction
+from broker.housekeeping import Housekeeping
 from broker.idempotency import Answer
 from broker.keys import ApiKey
 from broker.ledger import DECLINES, LedgerRefusalError
 from broker.problems import ProblemError
-from broker.schema import SCHEMA
 from broker.validation import RULES, schema_of, typed
 from messages.contract import (
     Account,
@@ -45,8 +43,7 @@ from messages.observations import CredentialKey
 JTI_BYTES = 15  # 120 bits, 24 letters and digits without padding
 CAPTURES_PAGE = 100
 
-T = TypeVar("T")
-Effect = Callable[[sqlite3.Connection], Answer]
+Effect = Callable[[Transaction], Awaitable[Answer]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,42 +61,54 @@ class Keys:
 
 
 class Service:
-    """What the routes share: the writer, a connection to read, the keys, the clock."""
+    """What the routes share: the database, the keys, the clock."""
 
     def __init__(
         self,
-        path: Path,
+        database: Database,
         *,
         keys: tuple[ApiKey, ...],
         signing: tuple[SigningKey, ...],
         clock_s: Callable[[], int],
     ) -> None:
-        self.writer = Writer(path, SCHEMA)
-        self.reader = connect(path, read_only=True)
-        self.path, self.keys, self.signing, self.clock_s = path, keys, signing, clock_s
+        self.database, self.keys, self.signing, self.clock_s = database, keys, signing, clock_s
         self.in_flight = web.InFlight()
+        self.housekeeping = Housekeeping(database, clock_s)
 
-    def close(self) -> None:
-        self.writer.close()
-        self.reader.close()
+    @asynccontextmanager
+    async def serving(self, app: FastAPI) -> AsyncIterator[None]:
+        """The database open, and kept in order, while the application serves."""
+        await self.database.start()
+        self.housekeeping.start()
+        try:
+            yield
+        finally:
+            await self.housekeeping.stop()
+            await self.database.close()
 
     async def once(self, request: Request, key: ApiKey, body: object, effect: Effect) -> Response:
         """The effect under the request's Idempotency-Key."""
         claim = web.claim(request, key.tenant, body)
         now_s = self.clock_s()
 
-        def job(db: sqlite3.Connection) -> Answer:
-            return idempotency.once(db, claim, now_s, lambda db: _by_the_rules(effect, db))
+        def job(db: Transaction) -> Awaitable[Answer]:
+            return idempotency.claimed(db, claim, now_s, lambda: _by_the_rules(effect, db))
 
-        answer = await self.in_flight.run(claim, lambda: self.writer.submit(job))
+        answer = await self.in_flight.run(claim, lambda: self.database.submit(job))
         return web.answer_response(answer)
 
 
 def create_app(service: Service) -> FastAPI:
     """The broker as an ASGI application."""
-    app = FastAPI(title="Walkout broker", version="1", docs_url=None, redoc_url=None)
+    app = FastAPI(
+        title="Walkout broker",
+        version="1",
+        docs_url=None,
+        redoc_url=None,
+        lifespan=service.serving,
+    )
     web.install_problems(app)
-    for route in (*_COMMANDS, *_QUESTIONS):
+    for route in (*_COMMANDS, _TRANSFERS, *_QUESTIONS):
         app.add_api_route(
             route.path,
             web.guarded(route.handler(service)),
@@ -124,7 +133,7 @@ class _Command:
     scope: str
     takes: type
     gives: type
-    effect: Callable[[sqlite3.Connection, Service, str, Any, int], Answer]
+    effect: Callable[[Transaction, Service, str, Any, int], Awaitable[Answer]]
     status: int = 201
     method: str = "POST"
 
@@ -155,13 +164,31 @@ class _Command:
         }
 
 
-def _issue(
-    db: sqlite3.Connection, service: Service, _: str, asked: CredentialRequest, now_s: int
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Transfers(_Command):
+    """``POST /v1/transfers``: the database does all of it in one go."""
+
+    def handler(self, service: Service) -> web.Handler:
+        async def handle(request: Request) -> Response:
+            key = web.authorized(request, service.keys, self.scope)
+            body = await web.json_body(request)
+            asked = transfers.checked(typed(body, transfers.TransferRequest))
+            claim, now_s = web.claim(request, key.tenant, body), service.clock_s()
+            answer = await service.in_flight.run(
+                claim, lambda: service.database.transfer(claim, asked, now_s)
+            )
+            return web.answer_response(answer)
+
+        return handle
+
+
+async def _issue(
+    db: Transaction, service: Service, _: str, asked: CredentialRequest, now_s: int
 ) -> Answer:
     # Base 32 has no 0, 1, 8 or 9: a chance run of digits is never taken for a card number.
     jti = base64.b32encode(secrets.token_bytes(JTI_BYTES)).decode().lower()
     issued = credentials.issue(asked, service.signing[0], jti=jti, now_s=now_s)
-    return store.record_credential(db, asked, issued, now_s)
+    return await store.record_credential(db, asked, issued, now_s)
 
 
 _COMMANDS = (
@@ -234,6 +261,22 @@ _COMMANDS = (
         gives=store.Payment,
         effect=lambda db, service, named, asked, now_s: store.record_payment(db, asked, now_s),
     ),
+    _Command(
+        path="/v1/captures/{id}/refund",
+        scope="admin",
+        takes=store.RefundRequest,
+        gives=store.Refund,
+        effect=lambda db, service, named, asked, now_s: store.refund_capture(
+            db, named, asked, now_s
+        ),
+    ),
+)
+_TRANSFERS = _Transfers(
+    path="/v1/transfers",
+    scope="admin",
+    takes=transfers.TransferRequest,
+    gives=transfers.Transfer,
+    effect=lambda db, service, named, asked, now_s: transfers.effect(db, asked, now_s),
 )
 
 
@@ -242,15 +285,15 @@ _COMMANDS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Question:
-    """A GET; ``scope`` "" is open to everybody."""
+    """A GET; ``scope`` "" is open to everybody. ``ask`` gives what to ask the database."""
 
     path: str
     scope: str
     gives: type
-    answer: Callable[[Service, Request], Any]
+    ask: Callable[[Service, Request], Callable[[Transaction], Awaitable[Any]]]
     method: str = "GET"
     status: int = 200
-    slow: bool = False  # reads whole tables: off the event loop, on a connection of its own
+    whole: bool = False  # reads whole tables: off the event loop, in one snapshot
 
     @property
     def name(self) -> str:
@@ -260,9 +303,8 @@ class _Question:
         async def handle(request: Request) -> Response:
             if self.scope:
                 web.authorized(request, service.keys, self.scope)
-            if self.slow:
-                return web.json_response(await asyncio.to_thread(self.answer, service, request))
-            return web.json_response(self.answer(service, request))
+            job = self.ask(service, request)
+            return web.json_response(await service.database.read(job, whole=self.whole))
 
         return handle
 
@@ -273,27 +315,44 @@ class _Question:
         }
 
 
-def _books(service: Service, request: Request) -> Books:
+def _books(service: Service, request: Request) -> Callable[[Transaction], Awaitable[Books]]:
+    currency = _currency(request)
+    return lambda db: books.books(db, currency, service.clock_s())
+
+
+def _captures(
+    service: Service, request: Request
+) -> Callable[[Transaction], Awaitable[books.CapturePage]]:
+    after = web.query_counter(request, "after", 0)
+    limit = web.query_counter(request, "limit", CAPTURES_PAGE, books.CAPTURES_PAGE_MAX)
+    return lambda db: books.captures(db, after, max(1, limit))
+
+
+def _ledger_account(
+    service: Service, request: Request
+) -> Callable[[Transaction], Awaitable[accounts.LedgerAccount]]:
+    name, currency = request.path_params["id"], _currency(request) or books.DEFAULT_CURRENCY
+    try:
+        chart.kind_of(name)
+    except chart.UnknownAccountError as error:
+        raise ProblemError(404, "unknown-account", str(error)) from None
+    return lambda db: accounts.state(db, name, currency, service.clock_s())
+
+
+def _currency(request: Request) -> str | None:
     currency = request.query_params.get("currency")
     if currency is not None and (wrong := RULES["currency"].wrong(currency)):
         raise ProblemError(422, "invalid-query", wrong, param="currency")
-    db = connect(service.path, read_only=True)
-    try:
-        db.execute("BEGIN")  # one snapshot for all its sums
-        return store.books(db, currency, service.clock_s())
-    finally:
-        db.close()
+    return currency
 
 
-def _captures(service: Service, request: Request) -> store.CapturePage:
-    after = web.query_counter(request, "after", 0)
-    limit = web.query_counter(request, "limit", CAPTURES_PAGE, store.CAPTURES_PAGE_MAX)
-    return store.captures(service.reader, after, max(1, limit))
-
-
-def _health(service: Service, request: Request) -> dict[str, str]:
-    service.reader.execute("SELECT 1 FROM journal LIMIT 1").fetchone()
+async def _health(db: Transaction) -> dict[str, str]:
+    await db.one("SELECT 1 FROM journal LIMIT 1")
     return {"status": "ok"}
+
+
+async def _keys(service: Service) -> Keys:
+    return Keys(keys=[key.published for key in service.signing])
 
 
 _QUESTIONS = (
@@ -301,27 +360,38 @@ _QUESTIONS = (
         path="/v1/accounts/{id}",
         scope="accounts",
         gives=Account,
-        answer=lambda service, request: store.account(
-            service.reader, request.path_params["id"], service.clock_s()
+        ask=lambda service, request: (
+            lambda db: store.account(db, request.path_params["id"], service.clock_s())
         ),
     ),
     _Question(
         path="/v1/holds/{id}",
         scope="holds",
         gives=Hold,
-        answer=lambda service, request: store.hold(
-            service.reader, request.path_params["id"], service.clock_s()
+        ask=lambda service, request: (
+            lambda db: store.hold(db, request.path_params["id"], service.clock_s())
         ),
     ),
-    _Question(path="/v1/books", scope="books", gives=Books, answer=_books, slow=True),
-    _Question(path="/v1/captures", scope="captures", gives=store.CapturePage, answer=_captures),
+    _Question(
+        path="/v1/ledger-accounts/{id}",
+        scope="books",
+        gives=accounts.LedgerAccount,
+        ask=_ledger_account,
+    ),
+    _Question(path="/v1/books", scope="books", gives=Books, ask=_books, whole=True),
+    _Question(path="/v1/captures", scope="captures", gives=books.CapturePage, ask=_captures),
     _Question(
         path="/v1/keys",
         scope="",
         gives=Keys,
-        answer=lambda service, request: Keys(keys=[key.published for key in service.signing]),
+        ask=lambda service, request: lambda db: _keys(service),
     ),
-    _Question(path="/healthz", scope="", gives=dict[str, str], answer=_health),
+    _Question(
+        path="/healthz",
+        scope="",
+        gives=dict[str, str],
+        ask=lambda service, request: _health,
+    ),
 )
 
 
@@ -330,10 +400,10 @@ _QUESTIONS = (
 _STRING = {"type": "string"}
 
 
-def _by_the_rules(effect: Effect, db: sqlite3.Connection) -> Answer:
+async def _by_the_rules(effect: Effect, db: Transaction) -> Answer:
     """The effect, with what the ledger refuses as a problem."""
     try:
-        return effect(db)
+        return await effect(db)
     except LedgerRefusalError as refusal:
         status = 402 if refusal.reason in DECLINES else _STATUS.get(refusal.reason.value, 422)
         raise ProblemError(
@@ -374,8 +444,8 @@ def _path_parameters(path: str) -> list[dict[str, Any]]:
 
 
 _SCHEMAS = (
-    *(command.takes for command in _COMMANDS),
-    *(command.gives for command in _COMMANDS),
+    *(command.takes for command in (*_COMMANDS, _TRANSFERS)),
+    *(command.gives for command in (*_COMMANDS, _TRANSFERS)),
     *(question.gives for question in _QUESTIONS if question.gives is not dict[str, str]),
 )
 

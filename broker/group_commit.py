@@ -18,20 +18,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+from broker.database import CommitError, StoreFullError
+
 BATCH_MAX = 256  # jobs a commit: about 50 ms of work
 WAITING_MAX = 2048  # jobs that may wait; beyond, callers are told to come back
 BUSY_TIMEOUT_S = 5.0  # a backup tool may hold the file for a moment
 
 T = TypeVar("T")
 Job = Callable[[sqlite3.Connection], T]
-
-
-class StoreFullError(RuntimeError):
-    """Too many jobs wait; nothing was done."""
-
-
-class CommitError(RuntimeError):
-    """The disk refused the commit; nothing was done. The cause is chained."""
 
 
 @dataclass(slots=True)

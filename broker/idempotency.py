@@ -14,24 +14,27 @@ from __future__ import annotations
 import hashlib
 import json
 import sqlite3
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from broker.problems import ProblemError
+
+if TYPE_CHECKING:
+    from broker.database import Transaction
 
 KEPT_S = 30 * 24 * 3600
 PURGE_MAX = 64  # old answers forgotten with one new one: no pause is ever noticed
 DECLINED = 402
 
-SCHEMA = """
-CREATE TABLE IF NOT EXISTS answer (
-    tenant TEXT NOT NULL, path TEXT NOT NULL, key TEXT NOT NULL,
-    digest BLOB NOT NULL, status INTEGER NOT NULL, body BLOB NOT NULL, created_s INTEGER NOT NULL,
-    grp TEXT, sequence INTEGER, attempt INTEGER,
-    PRIMARY KEY (tenant, path, key)
-) STRICT;
-CREATE INDEX IF NOT EXISTS answer_by_age ON answer (created_s);
-"""
+# For other services' SQLite files; the broker's own is made by its migrations.
+SCHEMA = (
+    (Path(__file__).parent / "migrations" / "0002_answers.sqlite.sql")
+    .read_text()
+    .replace("CREATE TABLE", "CREATE TABLE IF NOT EXISTS")
+    .replace("CREATE INDEX", "CREATE INDEX IF NOT EXISTS")
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,52 +75,79 @@ def digest(value: object) -> bytes:
     return hashlib.sha256(canonical(value)).digest()
 
 
+async def claimed(
+    db: Transaction, claim: Claim, now_s: int, effect: Callable[[], Awaitable[Answer]]
+) -> Answer:
+    """The stored answer of the key, or the effect's, stored with it.
+
+    The claim is the first write: a racer on PostgreSQL waits at it until this transaction ends.
+
+    Raises:
+        ProblemError: 422, the key came before with another body; or what the effect raises.
+    """
+    given = (*claim.scope, claim.digest, now_s, claim.group, claim.sequence, claim.attempt)
+    if await db.one(_CLAIM, *given, now_s - KEPT_S, b"") is None:
+        return await _stored(db, claim)
+    answer = await effect()
+    if answer.status < 300 or answer.status == DECLINED:
+        await db.run(_REMEMBER, *claim.scope, answer.status, answer.body)
+    else:
+        await db.run(_FORGET, *claim.scope)
+    return answer
+
+
+async def purge(db: Transaction, now_s: int, most: int = PURGE_MAX) -> int:
+    """Forget answers that are old enough, oldest first; how many."""
+    return await db.run(_PURGE, now_s - KEPT_S, most)
+
+
 def once(
     db: sqlite3.Connection,
     claim: Claim,
     now_s: int,
     effect: Callable[[sqlite3.Connection], Answer],
 ) -> Answer:
-    """The stored answer of the key, or the effect's, stored with it. Runs inside a transaction.
+    """``claimed`` for a plain SQLite connection inside a transaction, as other services use it."""
+    from broker.database import finished
+    from broker.sqlite_database import SqliteTransaction
 
-    Raises:
-        ProblemError: 422, the key came before with another body; or what the effect raises.
-    """
-    row = db.execute(
-        "SELECT digest, status, body, created_s FROM answer"
-        " WHERE tenant = ? AND path = ? AND key = ?",
-        claim.scope,
-    ).fetchone()
-    if row is not None and row[3] > now_s - KEPT_S:
-        if row[0] != claim.digest:
-            detail = "this Idempotency-Key came before with another body"
-            raise ProblemError(422, "idempotency-key-reused", detail, param="Idempotency-Key")
-        return Answer(status=row[1], body=row[2], replayed=True)
-    answer = effect(db)
-    if answer.status < 300 or answer.status == DECLINED:
-        _remember(db, claim, replace(answer, replayed=False), now_s)
-    return answer
+    async def plain() -> Answer:
+        return effect(db)
+
+    transaction = SqliteTransaction(db)
+    finished(purge(transaction, now_s))
+    return finished(claimed(transaction, claim, now_s, plain))
 
 
-def _remember(db: sqlite3.Connection, claim: Claim, answer: Answer, now_s: int) -> None:
-    db.execute(
-        "DELETE FROM answer WHERE rowid IN"
-        " (SELECT rowid FROM answer WHERE created_s <= ? ORDER BY created_s LIMIT ?)",
-        (now_s - KEPT_S, PURGE_MAX),
-    )
-    db.execute(
-        "INSERT OR REPLACE INTO answer VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (
-            *claim.scope,
-            claim.digest,
-            answer.status,
-            answer.body,
-            now_s,
-            claim.group,
-            claim.sequence,
-            claim.attempt,
-        ),
-    )
+async def _stored(db: Transaction, claim: Claim) -> Answer:
+    row = await db.one(_KNOWN, *claim.scope)
+    if row is None or row[0] != claim.digest:
+        raise key_reused()
+    return Answer(status=row[1], body=row[2], replayed=True)
+
+
+def key_reused() -> ProblemError:
+    detail = "this Idempotency-Key came before with another body"
+    return ProblemError(422, "idempotency-key-reused", detail, param="Idempotency-Key")
+
+
+_SCOPE = "tenant = $1 AND path = $2 AND key = $3"
+_CLAIM = """
+INSERT INTO answer (tenant, path, key, digest, status, body, created_s, grp, sequence, attempt)
+VALUES ($1, $2, $3, $4, 0, $10, $5, $6, $7, $8)
+ON CONFLICT (tenant, path, key) DO UPDATE
+SET digest = excluded.digest, created_s = excluded.created_s, grp = excluded.grp,
+    sequence = excluded.sequence, attempt = excluded.attempt
+WHERE answer.created_s <= $9
+RETURNING status
+"""
+_KNOWN = f"SELECT digest, status, body FROM answer WHERE {_SCOPE}"
+_REMEMBER = f"UPDATE answer SET status = $4, body = $5 WHERE {_SCOPE}"
+_FORGET = f"DELETE FROM answer WHERE {_SCOPE}"
+_PURGE = """
+DELETE FROM answer WHERE (tenant, path, key) IN
+(SELECT tenant, path, key FROM answer WHERE created_s <= $1 ORDER BY created_s LIMIT $2)
+"""
 
 
 def _whole(value: object) -> object:

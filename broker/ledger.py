@@ -6,9 +6,7 @@ pending transfers do): it is resolved once - captured in part or whole with the 
 voided, or expired - and the reserved amount counts against the limit from the start, so that the
 second phase can never break it. Nothing here reads a clock, a disk or a socket.
 
-Chart of accounts, per currency: ``shopper_receivable:<account>`` what a shopper owes,
-``merchant_payable:<merchant>`` what we owe a retailer, ``psp_clearing`` what the payment provider
-collected and has not paid out yet.
+A hold is on a ledger account with a floor; which accounts there are stands in ``chart.py``.
 """
 
 from __future__ import annotations
@@ -17,11 +15,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from broker.chart import PSP_CLEARING, REFUND_CLEARING, payable, receivable
 from messages.contract import AccountRequest, CaptureRequest, HoldRequest
 from messages.money import Money
 
 HOLD_VALIDITY_S = 7 * 24 * 3600  # card schemes keep an online authorization five to seven days
-PSP_CLEARING = "psp_clearing"
 
 
 class HoldStatus(StrEnum):
@@ -61,9 +59,11 @@ class Reason(StrEnum):
     CAPTURE_ABOVE_HOLD = "capture-above-hold"
     LINES_DO_NOT_ADD_UP = "lines-do-not-add-up"
     PAYMENT_ABOVE_DEBT = "payment-above-debt"
+    REFUND_ABOVE_CAPTURE = "refund-above-capture"
+    INSUFFICIENT_FUNDS = "insufficient-funds"
 
 
-DECLINES = frozenset({Reason.ACCOUNT_BLOCKED, Reason.LIMIT_EXCEEDED})
+DECLINES = frozenset({Reason.ACCOUNT_BLOCKED, Reason.LIMIT_EXCEEDED, Reason.INSUFFICIENT_FUNDS})
 
 
 class LedgerRefusalError(ValueError):
@@ -126,7 +126,7 @@ class HoldState:
     """One hold; resolved once."""
 
     hold: str
-    account: str
+    account: str  # of the ledger, with a floor
     store: str
     visit: str
     credential: str
@@ -137,6 +137,23 @@ class HoldState:
     status: HoldStatus = HoldStatus.HELD
     captured_minor: int = 0
     reason: str = ""
+
+    @property
+    def reserved_minor(self) -> int:
+        """What it counts against the floor."""
+        return self.amount_minor if self.status is HoldStatus.HELD else 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Captured:
+    """A capture as a refund sees it. ``owed_minor``: what its shopper still owes in all."""
+
+    account: str  # of the ledger
+    merchant: str
+    amount_minor: int
+    currency: str
+    refunded_minor: int
+    owed_minor: int
 
 
 def sums(postings: Sequence[Posting]) -> dict[str, int]:
@@ -165,7 +182,7 @@ def place(request: HoldRequest, account: AccountState, now_s: int) -> HoldState:
     reason = _decline_reason(account, request.amount_minor)
     return HoldState(
         hold=request.hold,
-        account=request.account,
+        account=receivable(request.account),
         store=request.store,
         visit=request.visit,
         credential=request.credential,
@@ -215,12 +232,12 @@ def capture(hold: HoldState, request: CaptureRequest, now_s: int) -> tuple[HoldS
     if request.amount_minor > hold.amount_minor:
         detail = f"{request.amount_minor} is more than the {hold.amount_minor} held: adjust first"
         raise LedgerRefusalError(Reason.CAPTURE_ABOVE_HOLD, detail, "$.amount_minor")
-    journal = _transfer(
+    journal = transfer(
         "capture",
         request.capture,
         now_s,
-        debit=f"shopper_receivable:{hold.account}",
-        credit=f"merchant_payable:{request.merchant}",
+        debit=hold.account,
+        credit=payable(request.merchant),
         amount=Money(minor=request.amount_minor, currency=request.currency),
     )
     return replace(hold, status=status, captured_minor=request.amount_minor), journal
@@ -246,19 +263,59 @@ def pay(account: AccountState, payment: str, amount: Money, now_s: int) -> Journ
     if amount.minor > account.owed_minor:
         detail = f"{amount.minor} is more than the {account.owed_minor} owed"
         raise LedgerRefusalError(Reason.PAYMENT_ABOVE_DEBT, detail, "$.amount_minor")
-    return _transfer(
+    return transfer(
         "payment",
         payment,
         now_s,
         debit=PSP_CLEARING,
-        credit=f"shopper_receivable:{account.account}",
+        credit=receivable(account.account),
         amount=amount,
     )
+
+
+def refund(captured: Captured, reference: str, amount: Money, now_s: int) -> Journal:
+    """Give back part or all of a capture, at the merchant's cost.
+
+    What the shopper still owes shrinks first; what was paid already goes back by the provider.
+
+    Raises:
+        LedgerRefusalError: another currency, or more than is left of the capture.
+    """
+    _same_currency(amount.currency, captured.currency)
+    left_minor = captured.amount_minor - captured.refunded_minor
+    if amount.minor > left_minor:
+        detail = f"{amount.minor} is more than the {left_minor} left of the capture"
+        raise LedgerRefusalError(Reason.REFUND_ABOVE_CAPTURE, detail, "$.amount_minor")
+    unpaid_minor = min(amount.minor, captured.owed_minor)
+    given = (
+        (payable(captured.merchant), amount.minor),
+        (captured.account, -unpaid_minor),
+        (REFUND_CLEARING, unpaid_minor - amount.minor),
+    )
+    postings = tuple(
+        Posting(account=account, amount=Money(minor=minor, currency=amount.currency))
+        for account, minor in given
+        if minor
+    )
+    return Journal(kind="refund", reference=reference, at_s=now_s, postings=postings)
+
+
+def transfer(
+    kind: str, reference: str, at_s: int, *, debit: str, credit: str, amount: Money
+) -> Journal:
+    """A journal that moves one amount."""
+    against = Money(minor=-amount.minor, currency=amount.currency)
+    postings = (
+        Posting(account=debit, amount=amount),
+        Posting(account=credit, amount=against),
+    )
+    return Journal(kind=kind, reference=reference, at_s=at_s, postings=postings)
 
 
 DECLINE_TEXT = {
     Reason.ACCOUNT_BLOCKED: "the account is blocked",
     Reason.LIMIT_EXCEEDED: "what is held and owed would exceed the account's limit",
+    Reason.INSUFFICIENT_FUNDS: "the account's balance less its holds is too small",
 }
 
 
@@ -280,14 +337,3 @@ def _same_currency(given: str, wanted: str) -> None:
     if given != wanted:
         detail = f"{given} given, the account is in {wanted}"
         raise LedgerRefusalError(Reason.CURRENCY_MISMATCH, detail, "$.currency")
-
-
-def _transfer(
-    kind: str, reference: str, at_s: int, *, debit: str, credit: str, amount: Money
-) -> Journal:
-    against = Money(minor=-amount.minor, currency=amount.currency)
-    postings = (
-        Posting(account=debit, amount=amount),
-        Posting(account=credit, amount=against),
-    )
-    return Journal(kind=kind, reference=reference, at_s=at_s, postings=postings)

@@ -1,72 +1,119 @@
-"""Tables of ``broker.db``. Journals, postings, captures and payments are append-only by trigger.
+"""Tables come from numbered migrations, one file per number and database.
 
-``account.owed_minor`` is kept because the limit rests on it; every other balance is the sum of its
-postings. What is held is the sum of the open holds.
+``migrations/NNNN_name.sqlite.sql`` and ``.postgresql.sql``; a number may be needed by one database
+alone. Each runs once, in order, in a transaction of its own that notes it in ``migration``.
 """
 
 from __future__ import annotations
 
-from broker import idempotency
+import sqlite3
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-APPEND_ONLY = ("journal", "posting", "capture", "payment")
+from broker.database import DatabaseError
 
-_TABLES = """
-CREATE TABLE IF NOT EXISTS account (
-    account TEXT PRIMARY KEY, currency TEXT NOT NULL, limit_minor INTEGER NOT NULL,
-    owed_minor INTEGER NOT NULL DEFAULT 0 CHECK (owed_minor >= 0),
-    blocked INTEGER NOT NULL DEFAULT 0, payment_ref TEXT NOT NULL, created_s INTEGER NOT NULL,
-    CHECK (owed_minor <= limit_minor)
-) STRICT;
+if TYPE_CHECKING:
+    from asyncpg import Connection
 
-CREATE TABLE IF NOT EXISTS credential (
-    credential TEXT PRIMARY KEY, account TEXT NOT NULL, store TEXT NOT NULL,
-    party_size INTEGER NOT NULL, kind TEXT NOT NULL, issued_s INTEGER NOT NULL
-) STRICT;
+FOLDER = Path(__file__).parent / "migrations"
+APPEND_ONLY = ("journal", "posting", "chain", "capture", "payment", "refund")
+MUTABLE = ("account", "ledger_account", "hold", "answer", "outbox", "balance_snapshot")
+DELETABLE = ("answer", "outbox")
+POSTGRES_SCHEMA = "walkout"
+LOCK = 0x57414C4B  # advisory: two migrations at once wait for each other
 
-CREATE TABLE IF NOT EXISTS hold (
-    hold TEXT PRIMARY KEY, account TEXT NOT NULL REFERENCES account, store TEXT NOT NULL,
-    visit TEXT NOT NULL, credential TEXT NOT NULL, amount_minor INTEGER NOT NULL,
-    currency TEXT NOT NULL, created_s INTEGER NOT NULL, expires_s INTEGER NOT NULL,
-    status TEXT NOT NULL, captured_minor INTEGER NOT NULL, reason TEXT NOT NULL,
-    CHECK (captured_minor BETWEEN 0 AND amount_minor)
-) STRICT;
-CREATE INDEX IF NOT EXISTS hold_open ON hold (account, expires_s, amount_minor)
-    WHERE status = 'held';
-CREATE INDEX IF NOT EXISTS hold_by_credential ON hold (credential);
+_NOTES = "CREATE TABLE IF NOT EXISTS migration (number {integer} PRIMARY KEY, name TEXT NOT NULL)"
 
-CREATE TABLE IF NOT EXISTS journal (
-    journal INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT NULL, reference TEXT NOT NULL,
-    at_s INTEGER NOT NULL, UNIQUE (kind, reference)
-) STRICT;
-CREATE TABLE IF NOT EXISTS posting (
-    journal INTEGER NOT NULL REFERENCES journal, line INTEGER NOT NULL, account TEXT NOT NULL,
-    amount_minor INTEGER NOT NULL CHECK (amount_minor <> 0), currency TEXT NOT NULL,
-    PRIMARY KEY (journal, line)
-) STRICT, WITHOUT ROWID;
 
-CREATE TABLE IF NOT EXISTS capture (
-    capture TEXT PRIMARY KEY, hold TEXT NOT NULL UNIQUE REFERENCES hold, account TEXT NOT NULL,
-    merchant TEXT NOT NULL, purchase TEXT NOT NULL, amount_minor INTEGER NOT NULL,
-    currency TEXT NOT NULL, journal INTEGER NOT NULL UNIQUE REFERENCES journal
-) STRICT;
-CREATE TABLE IF NOT EXISTS payment (
-    payment TEXT PRIMARY KEY, account TEXT NOT NULL REFERENCES account,
-    amount_minor INTEGER NOT NULL, currency TEXT NOT NULL,
-    journal INTEGER NOT NULL UNIQUE REFERENCES journal
-) STRICT;
-"""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Migration:
+    number: int
+    name: str
+    script: str
 
-_TRIGGER = """
-CREATE TRIGGER IF NOT EXISTS {table}_{verb} BEFORE {verb} ON {table}
-BEGIN SELECT RAISE(ABORT, '{table} is append-only'); END;
-"""
 
-SCHEMA = (
-    _TABLES
-    + "".join(
-        _TRIGGER.format(table=table, verb=verb)
-        for table in APPEND_ONLY
-        for verb in ("UPDATE", "DELETE")
+def migrations(kind: str) -> tuple[Migration, ...]:
+    """All of them for a kind of database, in order."""
+    paths = sorted(FOLDER.glob(f"[0-9]*.{kind}.sql"))
+    return tuple(
+        Migration(
+            number=int(path.name[:4]), name=path.name.split(".")[0][5:], script=path.read_text()
+        )
+        for path in paths
     )
-    + idempotency.SCHEMA
-)
+
+
+def behind(kind: str, done: set[int]) -> tuple[Migration, ...]:
+    """Which migrations are still to be run.
+
+    Raises:
+        DatabaseError: the database is newer than this program.
+    """
+    known = migrations(kind)
+    if done - {migration.number for migration in known}:
+        raise DatabaseError("the database was made by a newer version of walkout: update this one")
+    return tuple(migration for migration in known if migration.number not in done)
+
+
+def migrate_sqlite(db: sqlite3.Connection) -> list[Migration]:
+    """Bring a SQLite database up to date; what was run.
+
+    Raises:
+        DatabaseError: it is newer, or was made before migrations existed.
+    """
+    db.execute(_NOTES.format(integer="INTEGER"))
+    done = {number for (number,) in db.execute("SELECT number FROM migration")}
+    if not done and db.execute("SELECT 1 FROM sqlite_master WHERE name = 'posting'").fetchone():
+        raise DatabaseError("made by a development version without migrations: start a new file")
+    wanted = behind("sqlite", done)
+    for migration in wanted:
+        note = f"INSERT INTO migration VALUES ({migration.number}, '{migration.name}');"
+        try:
+            db.executescript(f"BEGIN IMMEDIATE;\n{migration.script}\n{note}\nCOMMIT;")
+        except sqlite3.Error:
+            if db.in_transaction:
+                db.execute("ROLLBACK")
+            raise
+    return list(wanted)
+
+
+async def migrate_postgresql(connection: Connection, role: str = "") -> list[Migration]:
+    """Bring a PostgreSQL database up to date; what was run.
+
+    Args:
+        role: gets what serving needs and no more: it can neither change nor delete what was posted.
+
+    Raises:
+        DatabaseError: it is newer.
+    """
+    async with connection.transaction():
+        await connection.execute("SELECT pg_advisory_xact_lock($1)", LOCK)
+        await connection.execute(f"CREATE SCHEMA IF NOT EXISTS {POSTGRES_SCHEMA}")
+        await connection.execute(f"SET LOCAL search_path = {POSTGRES_SCHEMA}")
+        await connection.execute(_NOTES.format(integer="BIGINT"))
+        done = {row[0] for row in await connection.fetch("SELECT number FROM migration")}
+        wanted = behind("postgresql", done)
+        for migration in wanted:
+            await connection.execute(migration.script)
+            note = "INSERT INTO migration VALUES ($1, $2)"
+            await connection.execute(note, migration.number, migration.name)
+        if role:
+            await connection.execute(grants(role))
+    return list(wanted)
+
+
+def grants(role: str) -> str:
+    """What a role needs to serve."""
+    quoted = '"' + role.replace('"', '""') + '"'
+    schema = POSTGRES_SCHEMA
+    everything = ", ".join((*APPEND_ONLY, *MUTABLE, "credential"))
+    return (
+        f"GRANT USAGE ON SCHEMA {schema} TO {quoted};"
+        f"GRANT SELECT, INSERT ON {everything} TO {quoted};"
+        f"GRANT UPDATE ON {', '.join(MUTABLE)} TO {quoted};"
+        f"GRANT DELETE ON {', '.join(DELETABLE)} TO {quoted};"
+        f"GRANT SELECT ON migration TO {quoted};"
+        f"GRANT USAGE ON ALL SEQUENCES IN SCHEMA {schema} TO {quoted};"
+        f"GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA {schema} TO {quoted};"
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sqlite3
 import sys
@@ -15,8 +16,10 @@ import requests
 
 from broker import keys, web
 from broker.api import Keys, Service, create_app
+from broker.books import CapturePage
 from broker.credentials import SigningKeyError
-from broker.store import CapturePage, Payment, PaymentRequest
+from broker.database import Database, DatabaseError, DatabaseUrl, open_database
+from broker.store import Payment, PaymentRequest, Refund, RefundRequest
 from messages.contract import (
     Account,
     AccountRequest,
@@ -41,22 +44,32 @@ class BrokerError(RuntimeError):
         self.problem = problem
 
 
-def serve(*, data: Path, host: str = "127.0.0.1", port: int = 0, ready: Path | None = None) -> int:
-    """Serve the data directory until SIGTERM; the exit status.
+def serve(
+    *,
+    data: Path,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    ready: Path | None = None,
+    where: DatabaseUrl | None = None,
+) -> int:
+    """Serve until SIGTERM; the exit status.
 
-    Makes ``broker.db``, ``signing.key`` and the API keys ``store.key``, ``app.key`` and
-    ``admin.key`` at first start. ``ready``: the port number is written there once it listens.
+    Makes ``signing.key`` and the API keys ``store.key``, ``app.key`` and ``admin.key`` in the data
+    directory at first start. ``where``: the ledger's database; ``broker.db`` in the data directory
+    when left out. ``ready``: the port number is written there once it listens.
     """
     os.umask(0o077)  # the books are nobody else's business
     try:
         handle = web.lock(data)
+        database = open_database(where or DatabaseUrl(path=data / "broker.db"))
+        asyncio.run(_tried(database))
         service = Service(
-            data / "broker.db",
+            database,
             keys=keys.api_keys(data),
             signing=keys.signing_keys(data),
             clock_s=unix_s,
         )
-    except (keys.SecretFileError, SigningKeyError) as error:
+    except (keys.SecretFileError, SigningKeyError, DatabaseError) as error:
         print(f"walkout broker: {error}", file=sys.stderr)
         return EX_CONFIG
     except (web.DataInUseError, OSError, sqlite3.Error) as error:
@@ -65,8 +78,13 @@ def serve(*, data: Path, host: str = "127.0.0.1", port: int = 0, ready: Path | N
     try:
         return web.run(create_app(service), host=host, port=port, ready=ready)
     finally:
-        service.close()
         web.unlock(handle)
+
+
+async def _tried(database: Database) -> None:
+    """Opened once, so that what is wrong with it is said in one line before anything listens."""
+    await database.start()
+    await database.close()
 
 
 def unix_s() -> int:
@@ -102,6 +120,10 @@ def issue_credential(url: str, key_file: Path, request: CredentialRequest) -> Cr
 
 def record_payment(url: str, key_file: Path, request: PaymentRequest) -> Payment:
     return _post(url, "/v1/payments", key_file, request, Payment)
+
+
+def refund(url: str, key_file: Path, capture: str, request: RefundRequest) -> Refund:
+    return _post(url, f"/v1/captures/{capture}/refund", key_file, request, Refund)
 
 
 def block_account(url: str, key_file: Path, name: str, *, blocked: bool = True) -> Account:

@@ -23,7 +23,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from broker import problems, screening
-from broker.group_commit import CommitError, StoreFullError
+from broker.database import CommitError, StoreFullError
 from broker.idempotency import Answer, Claim, digest
 from broker.keys import ApiKey, key_of
 from broker.problems import ProblemError
@@ -272,7 +272,6 @@ def run(app: FastAPI, *, host: str, port: int, ready: Path | None) -> int:
         server_header=False,
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=SHUTDOWN_S,
-        lifespan="off",
     )
     server = _Server(config, lambda: _announce(listening, ready))
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -14,11 +14,12 @@ from dataclasses import dataclass, field, replace
 
 import msgspec
 
-from broker import store
+from broker import books, schema, store
+from broker.database import finished
 from broker.idempotency import Answer
 from broker.ledger import LedgerRefusalError
 from broker.problems import ProblemError
-from broker.schema import SCHEMA
+from broker.sqlite_database import SqliteTransaction
 from cloud_sync import retailer
 from cloud_sync.outcomes import BadAnswer
 from cloud_sync.payments import broker
@@ -80,7 +81,7 @@ class MoneyLeg:
     @staticmethod
     def of(config: StoreConfig) -> MoneyLeg:
         ledger = sqlite3.connect(":memory:", isolation_level=None)
-        ledger.executescript(SCHEMA)
+        schema.migrate_sqlite(ledger)
         return MoneyLeg(terms_of(config), catalogue_for(config), ledger)
 
     def feed(self, events: Iterable[Event]) -> None:
@@ -97,13 +98,15 @@ class MoneyLeg:
         found: list[Capture] = []
         after, more = 0, True
         while more:
-            page = store.captures(self.ledger, after, store.CAPTURES_PAGE_MAX)
+            db = SqliteTransaction(self.ledger)
+            page = finished(books.captures(db, after, books.CAPTURES_PAGE_MAX))
             found += page.captures
             after, more = page.after, page.more
         return found
 
     def books(self) -> Books:
-        return store.books(self.ledger, self.terms.currency, self._wall_s())
+        db = SqliteTransaction(self.ledger)
+        return finished(books.books(db, self.terms.currency, self._wall_s()))
 
     def price_minor(self, cart: CartClosed) -> int:
         """What the retailer asks for the cart's charged lines, asked once more.
@@ -150,30 +153,31 @@ class MoneyLeg:
 
     def _transacted(self, ask: Ask, asked: bytes) -> Answer:
         """One request to the ledger, all of it or nothing."""
-        db, hold, now_s = self.ledger, ask.hold, self._wall_s()
+        db, hold, now_s = SqliteTransaction(self.ledger), ask.hold, self._wall_s()
         read = msgspec.json.decode
-        db.execute("BEGIN")
+        self.ledger.execute("BEGIN")
         try:
             match ask.operation:
                 case Operation.HOLD:
-                    answer = store.place_hold(db, read(asked, type=HoldRequest), now_s)
+                    effect = store.place_hold(db, read(asked, type=HoldRequest), now_s)
                 case Operation.ADJUST:
-                    answer = store.adjust_hold(db, hold, read(asked, type=AdjustRequest), now_s)
+                    effect = store.adjust_hold(db, hold, read(asked, type=AdjustRequest), now_s)
                 case Operation.CAPTURE:
-                    answer = store.capture_hold(db, hold, read(asked, type=CaptureRequest), now_s)
+                    effect = store.capture_hold(db, hold, read(asked, type=CaptureRequest), now_s)
                 case _:
-                    answer = store.void_hold(db, hold, read(asked, type=VoidRequest), now_s)
+                    effect = store.void_hold(db, hold, read(asked, type=VoidRequest), now_s)
+            answer = finished(effect)
         except Exception:
-            db.execute("ROLLBACK")
+            self.ledger.execute("ROLLBACK")
             raise
-        db.execute("COMMIT")
+        self.ledger.execute("COMMIT")
         return answer
 
     def _open_account(self, account: str) -> None:
         request = AccountRequest(
             account=account, currency=self.terms.currency, limit_minor=LIMIT_MINOR
         )
-        store.open_account(self.ledger, request, self._wall_s())
+        finished(store.open_account(SqliteTransaction(self.ledger), request, self._wall_s()))
 
     def _wall_ns(self) -> int:
         return WALL_START_NS + self.now_ns

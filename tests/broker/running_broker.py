@@ -15,9 +15,13 @@ from typing import Any
 
 import requests
 
+from broker.database import DatabaseUrl
+
 SERVE = (
     "import sys; from pathlib import Path; from broker.service import serve;"
-    "sys.exit(serve(data=Path(sys.argv[1]), ready=Path(sys.argv[2])))"
+    "from broker.database import DatabaseUrl;"
+    "where = DatabaseUrl.of(sys.argv[3]) if sys.argv[3:] else None;"
+    "sys.exit(serve(data=Path(sys.argv[1]), where=where, ready=Path(sys.argv[2])))"
 )
 START_S = 30.0
 
@@ -29,6 +33,7 @@ class Broker:
     data: Path
     process: subprocess.Popen[bytes]
     url: str
+    database: str = ""  # of PostgreSQL; broker.db in the data directory otherwise
     session: requests.Session = field(default_factory=requests.Session)
     counter: Iterator[int] = field(default_factory=itertools.count)
 
@@ -54,6 +59,11 @@ class Broker:
 
     def hold(self, visit: str, account: str, amount_minor: int = 5_000) -> requests.Response:
         return self.post("/v1/holds", hold_body(visit, account, amount_minor))
+
+    def where(self) -> DatabaseUrl:
+        if self.database:
+            return DatabaseUrl.of(self.database)
+        return DatabaseUrl(path=self.data / "broker.db")
 
     def log(self) -> str:
         return (self.data.parent / "log").read_text()
@@ -87,13 +97,14 @@ def capture_body(visit: str, amount_minor: int) -> dict[str, Any]:
     }
 
 
-def start_broker(directory: Path) -> Broker:
+def start_broker(directory: Path, database: str = "") -> Broker:
     """Start one on ``directory/data``; its output goes to ``directory/log``."""
     ready = directory / "port"
     ready.unlink(missing_ok=True)
     with (directory / "log").open("ab") as log:
         process = subprocess.Popen(
-            [sys.executable, "-c", SERVE, str(directory / "data"), str(ready)],
+            [sys.executable, "-c", SERVE, str(directory / "data"), str(ready)]
+            + ([database] if database else []),
             stdout=log,
             stderr=log,
         )
@@ -103,4 +114,4 @@ def start_broker(directory: Path) -> Broker:
         assert time.monotonic() < deadline
         time.sleep(0.02)
     url = f"http://127.0.0.1:{int(ready.read_text())}"
-    return Broker(data=directory / "data", process=process, url=url)
+    return Broker(data=directory / "data", process=process, url=url, database=database)

@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import socket
-import sqlite3
 import subprocess
 import sys
 import threading
@@ -14,13 +13,13 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pyseto
 import pytest
 import requests
+from both_databases import Ledger
 from running_broker import SERVE, Broker, capture_body, hold_body
 
 from broker import service
@@ -106,6 +105,53 @@ def test_payment_frees_the_limit_again(broker: Broker) -> None:
         broker.post("/v1/payments", {**paid, "payment": "psp-2"}), 422, "payment-above-debt"
     )
     assert broker.hold("emil-3", "emil").status_code == 201
+
+
+def test_refund_shrinks_the_debt_first_and_never_exceeds_the_capture(broker: Broker) -> None:
+    broker.account("rosa")
+    broker.hold("rosa-1", "rosa")
+    broker.post("/v1/holds/hold-rosa-1/capture", capture_body("rosa-1", 1_000))
+    paid = {"payment": "rosa-p", "account": "rosa", "amount_minor": 700, "currency": "EUR"}
+    broker.post("/v1/payments", paid)
+    path, wish = "/v1/captures/capture-rosa-1/refund", {"amount_minor": 400, "currency": "EUR"}
+    reply = broker.post(path, wish | {"refund": "r1"})
+    assert (reply.status_code, reply.json()["to_provider_minor"]) == (201, 100)
+    assert broker.get("/v1/accounts/rosa").json()["owed_minor"] == 0
+    again = broker.post(path, wish | {"refund": "r1"})
+    assert again.json() == reply.json()
+    assert again.headers["Idempotent-Replayed"] == "true"
+    other = wish | {"refund": "r1", "amount_minor": 1}
+    assert is_problem(broker.post(path, other), 409, "refund-exists")
+    more = wish | {"refund": "r2", "amount_minor": 601}
+    assert is_problem(broker.post(path, more), 422, "refund-above-capture")
+    assert broker.post(path, more | {"amount_minor": 600}).status_code == 201
+    assert is_problem(broker.post("/v1/captures/none/refund", more), 404, "unknown-capture")
+    assert is_problem(broker.post(path, wish | {"refund": "x"}, key="store"), 403, "forbidden")
+
+
+def test_transfer_moves_prepaid_money_and_never_more_than_there_is(broker: Broker) -> None:
+    def moved(name: str, debit: str, credit: str, minor: int) -> requests.Response:
+        body = {"transfer": name, "debit": debit, "credit": credit, "amount_minor": minor}
+        return broker.post("/v1/transfers", body | {"currency": "EUR"})
+
+    assert moved("top-up", "psp_clearing", "wallet:tom", 500).status_code == 201
+    bought = moved("buy", "wallet:tom", "merchant_payable:kiosk", 300)
+    assert bought.status_code == 201
+    assert moved("buy", "wallet:tom", "merchant_payable:kiosk", 300).json() == bought.json()
+    assert is_problem(moved("buy", "wallet:tom", "fees", 300), 409, "transfer-exists")
+    assert is_problem(moved("more", "wallet:tom", "fees", 201), 402, "insufficient-funds")
+    state = broker.get("/v1/ledger-accounts/wallet:tom").json()
+    assert (state["balance_minor"], state["held_minor"], state["floor_minor"]) == (200, 0, 0)
+    kiosk = broker.get("/v1/ledger-accounts/merchant_payable:kiosk?currency=EUR").json()
+    assert (kiosk["balance_minor"], kiosk["floor_minor"]) == (300, None)
+    for debit, credit in (
+        ("wallet:tom", "wallet:tom"),
+        ("wallet", "fees"),
+        ("nonsense:x", "fees"),
+        ("shopper_receivable:tom", "fees"),
+    ):
+        assert is_problem(moved("bad", debit, credit, 1), 422, "invalid-body")
+    assert is_problem(broker.get("/v1/ledger-accounts/none:x"), 404, "unknown-account")
 
 
 def test_entry_token_is_signed_by_the_published_key(broker: Broker) -> None:
@@ -257,8 +303,9 @@ def test_malformed_idempotency_key_is_a_400_problem(broker: Broker, values: list
         )
         reply = b"".join(iter(lambda: line.recv(65536), b""))
     assert reply.startswith(b"HTTP/1.1 400 ")
-    assert b"application/problem+json" in reply
-    assert b"problems/idempotency-key-needed" in reply
+    if values != [b"\x7f"]:  # no HTTP at all: the server refuses it before us
+        assert b"application/problem+json" in reply
+        assert b"problems/idempotency-key-needed" in reply
 
 
 @pytest.mark.parametrize(
@@ -288,11 +335,10 @@ def test_outbox_marks_are_stored_beside_the_answer(broker: Broker) -> None:
     }
     body = hold_body("karl-1", "karl")
     assert requests.post(f"{broker.url}/v1/holds", json=body, headers=headers).ok
-    with closing(sqlite3.connect(broker.data / "broker.db")) as db:
-        row = db.execute(
-            "SELECT grp, sequence, attempt FROM answer WHERE key = 'karl-1:hold'"
-        ).fetchone()
-    assert row == ("karl", 17, 2)
+    ledger = Ledger(broker.where())
+    rows = ledger.rows("SELECT grp, sequence, attempt FROM answer WHERE key = 'karl-1:hold'")
+    ledger.close()
+    assert rows == [("karl", 17, 2)]
 
 
 @pytest.mark.parametrize(
