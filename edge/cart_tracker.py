@@ -37,11 +37,20 @@ from edge.carts.meetings import (
     hands_met,
     likely_visits,
 )
-from edge.carts.memory import Memory, after_put, after_take
-from edge.carts.outcomes import Outcomes, StepView
+from edge.carts.memory import Memory, after_look_at_facings, after_put, after_take, wrong_facings
+from edge.carts.outcomes import Outcomes, StepView, fits
 from edge.carts.planogram import Planogram
 from edge.carts.put import Holdings, explain_put
-from edge.carts.state import CartTrackerState, HeldStep, VisitRecord, held_steps, step_view
+from edge.carts.state import (
+    PARTS_MAX,
+    CartTrackerState,
+    HeldStep,
+    PartOfLift,
+    VisitRecord,
+    held_steps,
+    joined,
+    step_view,
+)
 from edge.carts.take import explain_take
 from edge.carts.who import Actors, Window, actors_at
 from edge.sensors.weight_steps import StepFlag, WeightSteps
@@ -72,6 +81,8 @@ GAP_MARGIN_NS = 2_000_000_000  # around a step after a gap: its bounds are only 
 GAP_CONFIDENCE = 0.9  # other things may have happened while the sensors were off
 MISTAKABLE_CONFIDENCE = 0.9  # with the default threshold a person decides
 NOTICEABLE = 0.02
+LIFT_UNITS_MAX = 2  # in one hand that holds them half lifted
+FITS_BADLY, FITS_WELL = 0.5, 0.9  # a step that is part of a lift, and the lift
 CLIPPED_CONFIDENCE = 0.9  # a plate that could not be read may have hidden part of it
 HELD_STEPS_MAX = 512  # some thirty shelves knocked at once; beyond, the oldest is judged at once
 REVIEWS_MAX = 1024  # open questions: a shelf that rattles all day; beyond, the oldest ends
@@ -123,6 +134,7 @@ class CartTracker:
         if facing not in self._planogram.facing_ids or sku not in self.config.product_index:
             raise InvalidAnswer(f"planogram change names an unknown facing or SKU: {facing} {sku}")
         self.state.facing_sku[facing] = sku
+        self.state.facing_wrong.pop(facing, None)
         self._planogram = Planogram(self.config, self.state.facing_sku)
 
     def step(
@@ -290,18 +302,47 @@ class CartTracker:
         actors = self._actors(held, view, people)
         about = self._circumstances(held, actors)
         if view.mass_g < 0:
-            return self._take(now_ns, held, view, about)
+            return self._take(now_ns, held, view, people, about)
         return self._put(now_ns, held, view, about, final=final)
 
     def _take(
-        self, now_ns: int, held: HeldStep, view: StepView, about: Circumstances
+        self, now_ns: int, held: HeldStep, view: StepView, people: People, about: Circumstances
     ) -> list[Event]:
-        sources = self._planogram.sources(view.shelf, self.state.misplaced)
-        foreign = self.state.foreign
-        outcomes = explain_take(view, self._planogram, sources, foreign, about.actors)
+        outcomes, before = self._explained(view, about), list[Event]()
+        if fits(outcomes) < FITS_BADLY:
+            for part in reversed(self.state.parts):
+                both = joined(part.held, held)
+                seen = None if both is None else step_view(both, self.config, self._planogram)
+                if both is None or seen is None or part.review not in self.reviews:
+                    continue
+                whole = self._circumstances(both, self._actors(both, seen, people))
+                better = self._explained(seen, whole)
+                if fits(better, LIFT_UNITS_MAX) >= FITS_WELL:
+                    held, view, about, outcomes = both, seen, whole, better
+                    undone = replace(_undecided(self.reviews[part.review], now_ns), by=EVIDENCE)
+                    before.append(self._resolve(undone))
+                    break
         verdict = take_verdict(outcomes, about)
-        memory = after_take(Memory(misplaced=self.state.misplaced, foreign=foreign), outcomes)
-        return self._events_of(now_ns, held, view, about.actors, verdict, memory)
+        ids = self._planogram.facing_ids
+        self.state.facing_wrong = after_look_at_facings(
+            self.state.facing_wrong, outcomes, ids, about.staff
+        )
+        memory = Memory(misplaced=self.state.misplaced, foreign=self.state.foreign)
+        memory = after_take(memory, outcomes)
+        events = self._events_of(now_ns, held, view, about.actors, verdict, memory)
+        if fits(outcomes) < FITS_BADLY and verdict.doubts:
+            part = PartOfLift(
+                held=held, review=ReviewId(f"{self.config.store}-r{self.state.reviews_made}")
+            )
+            self.state.parts = [*self.state.parts, part][-PARTS_MAX:]
+        return [*before, *events]
+
+    def _explained(self, view: StepView, about: Circumstances) -> Outcomes:
+        """What may have been taken."""
+        state, planogram = self.state, self._planogram
+        sources = planogram.sources(view.shelf, state.misplaced)
+        wrong = wrong_facings(state.facing_wrong, planogram.facing_ids)
+        return explain_take(view, planogram, sources, state.foreign, about.actors, wrong)
 
     def _put(
         self, now_ns: int, held: HeldStep, view: StepView, about: Circumstances, *, final: bool
@@ -416,7 +457,7 @@ class CartTracker:
             plate_share=tuple(float(s) for s in share),
             mass_g=held.mass_g,
             mass_sd_g=held.mass_sd_g,
-            step_ids=(held.step_id,),
+            step_ids=(*held.earlier, held.step_id),
             track_ids=actors.tracks,
             note="" if actors.seen else "nobody seen near the shelf",
         )

@@ -6,7 +6,8 @@ visit may have put back into a review unit. An answer settles exactly those. Whe
 whether units were passed on, an answer that gives them to another visit takes them off this cart.
 Units come off sure lines first: what is left charged is then right whichever way the open doubts
 are answered. What comes off a take that is still in doubt is *owed*: an answer that gives the take
-to this visit charges only what is left of it.
+to this visit charges only what is left of it. What nobody answered in time is never charged: a
+unit that was probably returned goes off, any other stays as a review unit.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from messages.events import (
 from messages.ids import LineId, ReviewId, Sku, VisitId
 
 DEADLINE = "deadline"  # ``ReviewResolved.by`` when nobody decided in time
+HELD_MIN = 0.5  # units that were returned with more than the rest are off at the deadline
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,11 +65,12 @@ class Cart:
     lines: tuple[CartLine, ...] = ()
     reviews: tuple[OpenReview, ...] = ()
     owed: tuple[OwedUnits, ...] = ()
+    unanswered: bool = False  # nobody said whether units that are off were really returned
 
     @property
     def state(self) -> CartState:
         doubtful = any(line.state is LineState.REVIEW for line in self.lines)
-        return CartState.REVIEW if doubtful or self.reviews else CartState.CLOSED
+        return CartState.REVIEW if doubtful or self.reviews or self.unanswered else CartState.CLOSED
 
     def quantity(self, sku: Sku, *, charged_only: bool = False) -> int:
         return sum(
@@ -149,6 +152,9 @@ class Cart:
         if decided:
             lines = cart.lines if mine else _without_passed_on(cart.lines, open_, event)
             cart = replace(cart, lines=_restored(lines, open_))
+        else:
+            kept = _probably_held(cart.lines, open_)
+            cart = replace(cart, lines=kept, unanswered=cart.unanswered or kept != cart.lines)
         cart = cart._answered(event, open_) if mine and not keeps else cart
         return cart._with_owed_in_doubt()
 
@@ -302,6 +308,12 @@ def _doubted(lines: tuple[CartLine, ...], open_: OpenReview, sku: Sku | None) ->
     return any(
         line.line in open_.lines and line.line != asked and line.sku == sku for line in lines
     )
+
+
+def _probably_held(lines: tuple[CartLine, ...], open_: OpenReview) -> tuple[CartLine, ...]:
+    """Without the units that were more probably returned, or passed on, than not."""
+    doubted = {name for name in open_.lines if name != LineId(open_.review)}
+    return tuple(line for line in lines if line.line not in doubted or line.probability >= HELD_MIN)
 
 
 def _without_passed_on(

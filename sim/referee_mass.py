@@ -154,15 +154,19 @@ def _misnamed(watch: StepWatch, events: Sequence[Event], config: StoreConfig) ->
         if isinstance(event, ItemTaken | ItemReturned):
             for step_id in _step_ids(event):
                 booked[step_id].append(event)
+    by_id = {step.step_id: step for step in watch.steps}
     for step in watch.steps:
         items = booked.get(step.step_id, [])
         if not items or step.step_id in in_question:
             continue
+        ids = {i for event in items for i in _step_ids(event)}
+        parts = [by_id[i] for i in sorted(ids & by_id.keys())]  # a lift may come in two steps
+        measured_g = sum(part.mass_g for part in parts)
         mass_g, sd_g = _mass_of(items, config)
-        spread_g = hypot(sd_g, step.mass_sd_g, GAIN_SD * mass_g, KNOCK_SD_G)
-        if abs(-mass_g - step.mass_g) > SIGMAS * spread_g:
+        spread_g = hypot(sd_g, *(part.mass_sd_g for part in parts), GAIN_SD * mass_g, KNOCK_SD_G)
+        if abs(-mass_g - measured_g) > SIGMAS * spread_g:
             names = ", ".join(f"{event.quantity} {event.sku}" for event in items)
-            text = f"a step of {step.mass_g:.0f} g is booked as {names} ({-mass_g:.0f} g)"
+            text = f"a step of {measured_g:.0f} g is booked as {names} ({-mass_g:.0f} g)"
             yield _mass(step.ended_at_ns, text, items[0].visit)
 
 

@@ -11,6 +11,8 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from edge.carts.outcomes import Kind, Outcomes
 from edge.carts.put import Holdings
 from edge.carts.who import Actors
@@ -26,6 +28,7 @@ NOTHING_MIN = 0.5  # above this a take is explained by nothing
 HELD_MIN = 0.1  # a put that a holder made with this probability is worth a question
 NOT_HELD_MIN = 0.3
 HANDED_OVER = 0.5  # an item put back by who never took it: how often a holder had passed it on
+GUESS = 0.85  # of a claim whose mass or goods do not fit: a person decides
 CLAIM_MAX = 0.999  # no model of ours is right more often than that
 
 Part = tuple[int, int, int]  # actor, product, quantity
@@ -78,17 +81,22 @@ class Tally:
     split: dict[Part, float] = field(default_factory=lambda: defaultdict(float))
     unknown: dict[int, float] = field(default_factory=lambda: defaultdict(float))
     not_held: dict[Part, float] = field(default_factory=lambda: defaultdict(float))
+    actors: dict[int, float] = field(default_factory=lambda: defaultdict(float))
 
 
 def tally(outcomes: Outcomes, confidence: float) -> Tally:
     """Sum the probability of each kind, each what, and each part."""
     t = Tally()
     columns = (outcomes.kind, outcomes.actor, outcomes.product, outcomes.quantity)
-    rows = zip(*(c.tolist() for c in columns), outcomes.probability.tolist(), strict=True)
-    for kind, actor, product, quantity, probability in rows:
+    trust = np.where(outcomes.wrong | outcomes.loose, min(GUESS, confidence), confidence)
+    rows = zip(
+        *(c.tolist() for c in columns), outcomes.probability.tolist(), trust.tolist(), strict=True
+    )
+    for kind, actor, product, quantity, probability, sure in rows:
         t.kinds[kind] += probability
+        t.actors[actor[0]] += probability
         if kind == Kind.ITEM:
-            _tally_items(t, actor, product, quantity, probability * confidence)
+            _tally_items(t, actor, product, quantity, probability * sure)
         elif kind == Kind.UNKNOWN:
             t.unknown[actor[0]] += probability
         elif kind == Kind.NOT_HELD:
@@ -102,6 +110,8 @@ def take_verdict(outcomes: Outcomes, about: Circumstances) -> Verdict:
     if t.kinds[Kind.NOTHING] + t.kinds[Kind.FOREIGN] > NOTHING_MIN:
         foreign = t.kinds[Kind.FOREIGN] > t.kinds[Kind.NOTHING]
         return Verdict(counted="foreign_removed" if foreign else "nothing")
+    if sum(p for a, p in t.actors.items() if about.staff[a]) >= about.charge_min:
+        return Verdict(counted="takes_staff")
     what = max(t.whats, key=lambda w: (t.whats[w], w), default=())
     if not what or t.kinds[Kind.UNKNOWN] > t.whats[what]:
         reason = about.warning or "What left the shelf has the weight of no product there."

@@ -13,7 +13,9 @@ import numpy as np
 
 from messages.arrays import Floats, Ints, read_only
 
-GAIN_SD = 0.05  # a plate's span error: +4.5 % for a bottle, -3 to -8 % for a bag in a real store
+# The step's own spread has the plate's span error in it (4 %, edge/sensors); this is what a batch
+# of units is off together, beside the spread of a unit.
+GAIN_SD = 0.01
 PLATE_FLOOR_G = 1.0  # vibration and rounding left in a difference of two levels
 CROSSTALK_SD = 0.01  # of the mass on a plate that is no neighbour: the shelf bends a little
 SHARE_SD = 0.015  # of the item's own plate and its neighbours, beside the spill itself

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from edge.carts.outcomes import Kind, Outcomes, StepView
+from edge.carts.outcomes import WRONG, Kind, Outcomes, StepView
 from edge.carts.planogram import ForeignObject, Misplaced, Planogram
-from messages.arrays import Bools
+from messages.arrays import Bools, Floats
 
 MISPLACED_MAX = 256  # the oldest are forgotten first; staff tidy up long before
 FOREIGN_MAX = 64
 REMEMBER_MIN = 0.05  # less probable than this is not worth remembering
 LIKELY = 0.5
+WRONG_MIN, WRONG_MAX = 0.0005, 0.95  # one take proves nothing for good
+CHANGED = 0.05  # staff took goods off a facing: others may stand there now
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +70,35 @@ def after_put(
     return Memory(
         misplaced=[*memory.misplaced, *added][-MISPLACED_MAX:], foreign=foreign[-FOREIGN_MAX:]
     )
+
+
+def wrong_facings(known: Mapping[str, float], facing_ids: Sequence[str]) -> Floats:
+    """(f,) probability that each facing holds other goods than the books say."""
+    return np.array([known.get(facing, WRONG) for facing in facing_ids], dtype=np.float64)
+
+
+def after_look_at_facings(
+    known: Mapping[str, float], outcomes: Outcomes, facing_ids: Sequence[str], staff: Bools
+) -> dict[str, float]:
+    """What a take says of the facing it came from; ``staff``: (v + 1,).
+
+    P(wrong | step) is the posterior of the outcomes that say so; where a step may have come from
+    elsewhere, the old belief keeps that part. Staff who take goods off may change what stands
+    there.
+    """
+    result = dict(known)
+    for facing in np.unique(outcomes.facing[outcomes.facing >= 0]).tolist():
+        rows = outcomes.facing == facing
+        here = float(outcomes.probability[rows].sum())
+        if here < REMEMBER_MIN:
+            continue
+        wrong = float(outcomes.probability[rows & outcomes.wrong].sum())
+        before = known.get(facing_ids[facing], WRONG)
+        after = wrong + (1.0 - min(here, 1.0)) * before
+        by_staff = float(outcomes.probability[rows & staff[outcomes.actor[:, 0]]].sum())
+        after = by_staff * max(after, CHANGED) + (1.0 - by_staff) * after
+        result[facing_ids[facing]] = float(np.clip(after, WRONG_MIN, WRONG_MAX))
+    return result
 
 
 def _taken(outcomes: Outcomes, kind: Bools, entry: int) -> tuple[float, int]:

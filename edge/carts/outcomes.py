@@ -8,7 +8,7 @@ normalized over all outcomes of the step. docs/CARTS.md has the formulas.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 
 import numpy as np
@@ -30,14 +30,22 @@ from messages.arrays import Bools, Floats, Ints
 TAKE_QUANTITY = np.array([0.85, 0.10, 0.03, 0.01, 0.005, 0.005])  # 1 .. 6 units at once
 PUT_QUANTITY = np.array([0.90, 0.07, 0.02, 0.005, 0.003, 0.002])
 STOCK_QUANTITY = np.full(12, 1.0 / 12)  # staff fill a facing with one to a dozen
-PAIR = 0.03  # one step covers two different things
+PAIR = 0.01  # one step covers two different things
 ONE_PERSON = 0.5  # ... moved by one person; otherwise by two at the same time
 SAME_SOURCE = 0.3  # two people at the same time: how often they want the same product
 HOME = 0.9  # a shopper puts an item back where it belongs
-NOT_HELD = 0.01  # a shopper puts back an item that we never saw being taken
-TAKE_UNKNOWN, PUT_UNKNOWN = 0.01, 0.05  # an object that is no product
+NOT_HELD = 0.003  # a shopper puts back an item that we never saw being taken
+# An object that is no product is laid down now and then; it can only be taken where one lies,
+# unless we missed that.
+TAKE_UNKNOWN, PUT_UNKNOWN = 0.0005, 0.02
+LOOSE = 0.05  # a hand, a bag or half a lift is in the measured mass: it fits only roughly
+LOOSE_SD = 0.30  # ... of the mass
+LOOSE_FROM = 0.15  # beyond this share of the mass it is only a guess
+LOOSE_QUANTITIES = 2
+WRONG = 0.001  # a facing holds other goods than the books say; learned for each facing
+WRONG_QUANTITIES = 2
 TAKE_FOREIGN = 0.5  # an object that was laid here before is taken away again
-MESS = 0.001  # several things at once, without a pattern
+MESS = 0.0005  # several things at once, without a pattern
 NOTHING = 0.05  # noise, a hand, a knock
 NOTHING_SD_G, KNOCK_SD_G, KNOCK = 4.0, 12.0, 0.1  # knocked gondolas kept -5 to +4 g
 LOG_MASS_RANGE = float(np.log(5_000.0 / 5.0))  # unknown objects: 5 g to 5 kg, log-uniform
@@ -80,6 +88,9 @@ class Outcomes:
     quantity: Ints  # (n, 2)
     entry: Ints  # (n, 2) misplaced units it came from; or foreign object of kind FOREIGN
     misplaced: Bools  # (n,) put where it does not belong
+    facing: Ints  # (n,) of config.facings that the first thing came from; -1 = none, or not known
+    wrong: Bools  # (n,) ... and it holds other goods than the books say
+    loose: Bools  # (n,) the mass fits only roughly
     probability: Floats  # (n,)
 
 
@@ -94,6 +105,9 @@ class Rows:
     quantity: Ints
     entry: Ints
     misplaced: bool = False
+    facing: Ints | None = None
+    wrong: bool = False
+    loose: Bools | None = None
 
 
 def anything(
@@ -127,9 +141,22 @@ def anything(
     ]
 
 
+def fits(outcomes: Outcomes, units_max: int = len(TAKE_QUANTITY)) -> float:
+    """Probability of the outcomes in which goods where they belong have the mass of the step."""
+    item = (outcomes.kind == Kind.ITEM) & ~outcomes.wrong & ~outcomes.loose
+    item &= outcomes.quantity.sum(axis=1) <= units_max
+    return float(outcomes.probability[item].sum())
+
+
 def single_mass(step: StepView, planogram: Planogram, product: Ints, quantity: Ints) -> Floats:
     mass, sd = planogram.unit_mass_g[product], planogram.unit_sd_g[product]
     return mass_log_likelihood(step.size_g, step.mass_sd_g, mass, sd, quantity.astype(np.float64))
+
+
+def loose_mass(step: StepView, planogram: Planogram, product: Ints, quantity: Ints) -> Floats:
+    """As ``single_mass``, when something else was weighed along."""
+    mean = quantity * planogram.unit_mass_g[product]
+    return log_normal(np.asarray(step.size_g), mean, (LOOSE_SD * mean) ** 2 + step.mass_sd_g**2)
 
 
 def pair_mass(step: StepView, planogram: Planogram, i: Ints, j: Ints, q1: Ints, q2: Ints) -> Floats:
@@ -155,14 +182,29 @@ def worth(log_w: Floats) -> Ints:
 
 
 def by_actor(
-    kind: Kind, log_w: Floats, product: Ints, quantity: Ints, entry: Ints, actors: Actors
+    kind: Kind,
+    log_w: Floats,
+    product: Ints,
+    quantity: Ints,
+    entry: Ints,
+    actors: Actors,
+    *,
+    facing: Ints | None = None,
+    wrong: bool = False,
+    loose: Bools | None = None,
 ) -> Rows:
     """Each explanation once per actor, by who stood at the step's own place."""
     keep = worth(log_w)
     who = np.flatnonzero(actors.probability[:, 0] >= ACTOR_MIN)
     i, a = (grid.ravel() for grid in np.meshgrid(keep, who, indexing="ij"))
     log_p = log_w[i] + log_weight(actors.probability[a, 0])
-    return rows_of_one(kind, log_p, a, product[i], quantity[i], entry=entry[i])
+    rows = rows_of_one(kind, log_p, a, product[i], quantity[i], entry=entry[i])
+    return replace(
+        rows,
+        facing=None if facing is None else facing[i],
+        wrong=wrong,
+        loose=None if loose is None else loose[i],
+    )
 
 
 def rows_of_one(
@@ -194,7 +236,12 @@ def normalized(rows: Sequence[Rows]) -> Outcomes:
     keep = worth(log_w)
     weight = np.exp(log_w[keep] - log_w[keep].max())
     kind = np.concatenate([np.full(len(r.log_w), r.kind, dtype=np.int64) for r in rows])
-    misplaced = np.concatenate([np.full(len(r.log_w), r.misplaced) for r in rows])
+    misplaced, wrong = (
+        np.concatenate([np.full(len(r.log_w), getattr(r, name)) for r in rows])
+        for name in ("misplaced", "wrong")
+    )
+    loose = [np.zeros(len(r.log_w), dtype=bool) if r.loose is None else r.loose for r in rows]
+    facing = [np.full(len(r.log_w), NONE) if r.facing is None else r.facing for r in rows]
     return Outcomes(
         kind=kind[keep],
         actor=np.concatenate([r.actor for r in rows])[keep],
@@ -202,5 +249,8 @@ def normalized(rows: Sequence[Rows]) -> Outcomes:
         quantity=np.concatenate([r.quantity for r in rows])[keep],
         entry=np.concatenate([r.entry for r in rows])[keep],
         misplaced=misplaced[keep],
+        facing=np.concatenate(facing)[keep],
+        wrong=wrong[keep],
+        loose=np.concatenate(loose)[keep],
         probability=weight / weight.sum(),
     )

@@ -67,6 +67,7 @@ class Sources:
     stands: Floats  # (n, c)
     prior: Floats  # (n,) adds up to 1
     entry: Ints  # (n,) index into the list of misplaced units, -1 for a facing
+    facing: Ints  # (n,) index into config.facings, -1 for misplaced units
 
 
 class Planogram:
@@ -101,6 +102,9 @@ class Planogram:
             stands=np.array(stands, dtype=np.float64).reshape(-1, len(layout.plates)),
             prior=prior / prior.sum() if len(prior) else prior,
             entry=np.array(entries, dtype=np.int64),
+            facing=np.pad(
+                layout.facings[known], (0, len(products) - known.sum()), constant_values=-1
+            ),
         )
 
     def _is_on(self, units: Misplaced, shelf: int) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -15,6 +15,10 @@ from messages.cart import Cart
 from messages.events import ReviewRequested, VisitKind
 from messages.ids import PlateId, ReviewId, ShelfId, Sku, VisitId
 from messages.store_config import StoreConfig
+
+LIFT_NS = 15_000_000_000  # longest time that an item is held half lifted
+SAME_PLATES = 0.85  # cosine of the two parts over the plates
+PARTS_MAX = 32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -32,6 +36,15 @@ class HeldStep:
     plate_sd_g: Floats
     flags: int
     held_at_ns: int
+    earlier: tuple[int, ...] = ()  # steps of the same lift, whose mass is in here
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PartOfLift:
+    """A take that fits nothing, and its question: the rest of the lift may follow."""
+
+    held: HeldStep
+    review: ReviewId
 
 
 @dataclass(slots=True)
@@ -63,6 +76,8 @@ class CartTrackerState:
     facing_sku: dict[str, Sku] = field(default_factory=dict)  # planogram changes since the config
     reviews_made: int = 0
     counters: dict[str, int] = field(default_factory=dict)
+    parts: list[PartOfLift] = field(default_factory=list)
+    facing_wrong: dict[str, float] = field(default_factory=dict)  # probability, where it is known
     meetings: list[Meeting] = field(default_factory=list)  # hands that met, until they part
     looked_at_ns: int = 0  # when meetings were last looked for
     passed_on: int = 0  # items that went from hand to hand
@@ -92,6 +107,30 @@ def held_steps(
             )
         )
     return result
+
+
+def joined(part: HeldStep, rest: HeldStep) -> HeldStep | None:
+    """Two steps down on one shelf as one lift; None where they cannot be that.
+
+    An item that is held half lifted for seconds comes in two steps: the same plates give first a
+    part of its mass, then the rest.
+    """
+    soon = 0 <= rest.started_at_ns - part.ended_at_ns <= LIFT_NS
+    if part.shelf != rest.shelf or part.plates != rest.plates or not soon:
+        return None
+    a, b = part.plate_mass_g, rest.plate_mass_g
+    if float(a @ b) < SAME_PLATES * float(np.linalg.norm(a) * np.linalg.norm(b)):
+        return None
+    return replace(
+        rest,
+        started_at_ns=part.started_at_ns,
+        mass_g=part.mass_g + rest.mass_g,
+        mass_sd_g=float(np.hypot(part.mass_sd_g, rest.mass_sd_g)),
+        plate_mass_g=a + b,
+        plate_sd_g=np.hypot(part.plate_sd_g, rest.plate_sd_g),
+        flags=part.flags | rest.flags,
+        earlier=(*part.earlier, part.step_id),
+    )
 
 
 def step_view(held: HeldStep, config: StoreConfig, planogram: Planogram) -> StepView | None:

@@ -15,6 +15,9 @@ from edge.carts.likelihood import (
 )
 from edge.carts.outcomes import (
     ACTOR_MIN,
+    LOOSE,
+    LOOSE_FROM,
+    LOOSE_QUANTITIES,
     NONE,
     ONE_PERSON,
     PAIR,
@@ -22,12 +25,14 @@ from edge.carts.outcomes import (
     TAKE_FOREIGN,
     TAKE_QUANTITY,
     TAKE_UNKNOWN,
+    WRONG_QUANTITIES,
     Kind,
     Outcomes,
     Rows,
     StepView,
     anything,
     by_actor,
+    loose_mass,
     normalized,
     pair_mass,
     place,
@@ -45,11 +50,20 @@ def explain_take(
     sources: Sources,
     foreign: Sequence[ForeignObject],
     actors: Actors,
+    wrong: Floats,
 ) -> Outcomes:
-    """Mass left the shelf. ``actors``: at the step's own place, then at each source."""
+    """Mass left the shelf.
+
+    Args:
+        actors: at the step's own place, then at each source.
+        wrong: (config.facings,) probability that each holds other goods than the books say.
+    """
+    right = np.where(sources.facing >= 0, 1.0 - wrong[sources.facing], 1.0)
     centre = centre_log_likelihood(step.plate_mass_g, step.plate_sd_g)
     rows = [
-        _single_takes(step, planogram, sources, actors, centre),
+        _single_takes(step, planogram, sources, actors, centre, right),
+        _loose_takes(step, planogram, sources, actors, centre),
+        _wrong_takes(step, planogram, sources, actors, centre, 1.0 - right),
         _pair_takes(step, planogram, sources, actors),
         _known_foreign(step, planogram, foreign, actors, centre),
         *anything(step, planogram, actors, centre, TAKE_UNKNOWN),
@@ -58,7 +72,12 @@ def explain_take(
 
 
 def _single_takes(
-    step: StepView, planogram: Planogram, sources: Sources, actors: Actors, centre: Floats
+    step: StepView,
+    planogram: Planogram,
+    sources: Sources,
+    actors: Actors,
+    centre: Floats,
+    right: Floats,
 ) -> Rows:
     """q units of one source: log prior + log q + mass + place, for each actor."""
     n, q = len(sources.product), len(TAKE_QUANTITY)
@@ -67,11 +86,57 @@ def _single_takes(
     product = sources.product[source]
     log_w = (
         np.log((1.0 - PAIR) * TAKE_QUANTITY)[quantity - 1]
-        + log_weight(sources.prior)[source]
+        + log_weight(sources.prior * right)[source]
         + single_mass(step, planogram, product, quantity)
         + place(step, centre, sources.stands)[source, np.minimum(quantity, 2) - 1]
     )
-    return by_actor(Kind.ITEM, log_w, product, quantity, sources.entry[source], actors)
+    entry, facing = sources.entry[source], sources.facing[source]
+    return by_actor(Kind.ITEM, log_w, product, quantity, entry, actors, facing=facing)
+
+
+def _loose_takes(
+    step: StepView, planogram: Planogram, sources: Sources, actors: Actors, centre: Floats
+) -> Rows:
+    """As a single take, but a hand or something else was weighed along: a guess, never a charge."""
+    n, q = len(sources.product), LOOSE_QUANTITIES
+    source = np.repeat(np.arange(n), q)
+    quantity = np.tile(np.arange(1, q + 1), n)
+    product = sources.product[source]
+    log_w = (
+        np.log(LOOSE * TAKE_QUANTITY)[quantity - 1]
+        + log_weight(sources.prior)[source]
+        + loose_mass(step, planogram, product, quantity)
+        + place(step, centre, sources.stands)[source, 0]
+    )
+    entry, facing = sources.entry[source], sources.facing[source]
+    mean_g = quantity * planogram.unit_mass_g[product]
+    far = np.abs(step.size_g - mean_g) > LOOSE_FROM * mean_g
+    return by_actor(Kind.ITEM, log_w, product, quantity, entry, actors, facing=facing, loose=far)
+
+
+def _wrong_takes(
+    step: StepView,
+    planogram: Planogram,
+    sources: Sources,
+    actors: Actors,
+    centre: Floats,
+    wrong: Floats,
+) -> Rows:
+    """A facing that holds other goods than the books say: any product whose mass fits."""
+    facings = np.flatnonzero(sources.facing >= 0)
+    shape = (len(facings), len(planogram.unit_mass_g), WRONG_QUANTITIES)
+    row, product, quantity = (grid.ravel() for grid in np.indices(shape))
+    source, quantity = facings[row], quantity + 1
+    other = product != sources.product[source]
+    source, product, quantity = source[other], product[other], quantity[other]
+    log_w = (
+        np.log(TAKE_QUANTITY / max(len(planogram.unit_mass_g) - 1, 1))[quantity - 1]
+        + log_weight(sources.prior * wrong)[source]
+        + single_mass(step, planogram, product, quantity)
+        + place(step, centre, sources.stands)[source, quantity - 1]
+    )
+    none, facing = np.full(len(source), NONE), sources.facing[source]
+    return by_actor(Kind.ITEM, log_w, product, quantity, none, actors, facing=facing, wrong=True)
 
 
 def _pair_takes(step: StepView, planogram: Planogram, sources: Sources, actors: Actors) -> Rows:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from edge.cart_tracker import CartTracker
+from edge.sensors.shelf_changes import SPAN_SD
 from edge.sensors.weight_steps import WeightSteps
 from edge.vision.track_history import TrackWindow
 from messages.events import Event, LineState, ReviewRequested, VisitKind, VisitStarted
@@ -189,7 +190,7 @@ def one_step(
         started_at_ns=np.array([now_ns - SECOND]),
         ended_at_ns=np.array([now_ns]),
         mass_g=plate.sum(axis=1),
-        mass_sd_g=np.array([noise_g * np.sqrt(PLATES)]),
+        mass_sd_g=np.hypot(noise_g * np.sqrt(PLATES), SPAN_SD * plate.sum(axis=1)),
         plate_mass_g=plate,
         plate_sd_g=sd,
         flags=np.array([flags]),

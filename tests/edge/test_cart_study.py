@@ -357,7 +357,8 @@ def test_charged_lines_are_right_and_few_actions_need_a_person() -> None:
     assert figures.precision >= 0.998, figures.wrong
     assert figures.precision >= np.mean(figures.claimed) - 0.005  # as often as claimed
     assert figures.review_rate <= 0.19  # at 0.95 instead of 0.99: 0.10, but 4 wrong lines of 815
-    assert figures.recall >= 0.79
+    # 0.79 before it doubted what stands on a facing; the charged line that was wrong then is gone
+    assert figures.recall >= 0.78
     assert figures.off_right >= 0.98 * figures.off
     assert figures.truth_in_review >= 0.95 * figures.actions_reviewed
     assert figures.units_charged_wrongly_at_end <= 0.002 * figures.units_charged_at_end

@@ -266,8 +266,18 @@ def test_two_doubtful_returns_of_one_unit_can_take_it_off_only_once() -> None:
 
 
 def test_at_the_deadline_doubtful_returns_stay_uncharged() -> None:
-    cart = fold(A, [taken(A, X), RETURN_DOUBT, resolved("r1", None, by=DEADLINE)])
+    doubt = asked("r1", [(A, X, -1, 0.4), (B, X, -1, 0.3)])
+    cart = fold(A, [taken(A, X), doubt, resolved("r1", None, by=DEADLINE)])
     assert lines(cart) == [("l1~r1", X, 1, "review")]
+
+
+def test_at_the_deadline_a_unit_that_was_probably_returned_goes_off() -> None:
+    doubt = asked("r1", [(A, X, -1, 0.8), (B, X, -1, 0.1)])
+    cart = fold(A, [taken(A, X), taken(A, Y, line="l2"), doubt])
+    assert [row[0] for row in lines(cart)] == ["l1~r1", "l2"]
+    cart = cart.after(resolved("r1", None, by=DEADLINE))
+    assert lines(cart) == [("l2", Y, 1, "charged")]
+    assert cart.state is CartState.REVIEW  # nobody said that it was returned
 
 
 def test_a_doubt_without_candidates_only_holds_the_cart() -> None:
