@@ -34,6 +34,8 @@ OPEN_FAST_FLOOR_G = 0.6
 OPEN_FAST_WANDER = 3.0  # levels wander by themselves: this many times the learned wander
 SPREAD_LIMIT = 4.0  # sigmas by which a run's variance may exceed the plate's
 SLOPE_LIMIT = 3.5  # sigmas of slope that a run may have
+RECENT_SLOTS = 4  # 200 ms: a rest so short may be a hand's, and is only reported provisionally
+RECENT_BACK = 5  # 250 ms: how long ago it may have ended; a batch is 200 ms
 
 # Phases of a plate. Plain numbers: they live in an array, and are compared for every slot.
 UNKNOWN = 0  # no reading now
@@ -48,6 +50,7 @@ class StepFlag(IntFlag):
     CLIPPED = 2  # a plate was saturated or otherwise unknown meanwhile
     LONG = 4  # the change lasted longer than 5 s
     BUMP = 8  # most of the shelf shook at once: small masses are not to be trusted
+    PROVISIONAL = 16  # hands may still be in it: not one of the final steps
 
 
 @dataclass(slots=True)
@@ -222,6 +225,36 @@ def _find_runs(plates: PlateState, rows: Ints) -> None:
     plates.run_ns[rows] = np.where(full, plates.run_ns[rows], start_ns)
     plates.run_n[rows] = run_n
     plates.run_g[rows] = reference_g + sum_g[at, np.arange(len(rows))] / (at + 1)
+
+
+def recent_rests(plates: PlateState, rows: Ints) -> tuple[Ints, Floats, Ints]:
+    """Runs of open changes as ``advance`` found them; else the newest short rest of a plate.
+
+    A short rest lasts ``RECENT_SLOTS`` and ended at most ``RECENT_BACK`` slots ago: in the last
+    batch, even if a hand brushed the plate since.
+
+    Returns:
+        (k,) slots, 0 = none; (k,) mean in grams; (k,) start.
+    """
+    n, most = RECENT_SLOTS, RECENT_SLOTS + RECENT_BACK
+    slots_g = newest(plates, rows, most)
+    windows_g = np.lib.stride_tricks.sliding_window_view(slots_g, n, axis=0)  # (back, k, n)
+    mean_g = windows_g.mean(axis=2)
+    off_g = windows_g - mean_g[:, :, None]
+    spread = (off_g * off_g).sum(axis=2)
+    slope = off_g @ (np.arange(n) - 0.5 * (n - 1))
+    variance = plates.noise_g[rows] ** 2
+    spread_limit = n - 1.0 + SPREAD_LIMIT * (2.0 * (n - 1.0)) ** 0.5
+    slope_limit = SLOPE_LIMIT**2 * n * (n * n - 1.0) / 12.0
+    rests = (spread <= spread_limit * variance) & (slope * slope <= slope_limit * variance)
+    rests &= plates.loose_n[rows] >= n + np.arange(RECENT_BACK + 1)[:, None]
+    back, k = rests.argmax(axis=0), np.arange(len(rows))
+    long = plates.run_n[rows] >= RUN_SLOTS_MIN
+    run_n = np.where(long, plates.run_n[rows], np.where(rests[back, k], n, 0))
+    start_ns = plates.last_ns[rows] - (n + back) * plates.slot_ns[rows]
+    start_ns = np.maximum(start_ns, plates.calm_ns[rows])
+    run_g = np.where(long, plates.run_g[rows], mean_g[back, k])
+    return run_n, run_g, np.where(long, plates.run_ns[rows], start_ns)
 
 
 def _steady(slots_g: Floats, sum_g: Floats, noise_g: Floats) -> Bools:

@@ -24,10 +24,12 @@ from edge.sensors.plate_levels import (
     FIRST_LEVEL_SLOTS,
     LEVEL_SLOTS_MAX,
     QUIET,
+    RECENT_SLOTS,
     RING_SLOTS,
     RUN_SLOTS_MIN,
     PlateState,
     StepFlag,
+    recent_rests,
 )
 from messages.arrays import Bools, Floats, Ints, read_only
 from messages.store_config import StoreConfig
@@ -35,7 +37,11 @@ from messages.store_config import StoreConfig
 HELD_NS = 2_000_000_000  # after this, plates with a run no longer wait for their neighbours
 HAND_UNSTEADINESS = 0.05  # of its load: a resting hand varies by more (postural tremor, breathing)
 HAND_SIGMAS = 5.0  # a run must be able to show that unsteadiness so clearly
-LOADED_SLOTS = 12  # 600 ms: more load may be a hand, which holds still for half a second at times
+STILL_SLOTS = 12  # 600 ms: a hand that holds an item still does so for half a second at times
+STILL_PART = 0.4  # of the time that hands were in the change: the longer, the more chances to rest
+WIDE_SLOTS = 24  # more load on many plates may be an arm or a bag laid down: nearly steady
+WIDE_PLATES = 3  # that carry
+WIDE_SHARE = 0.12  # of the load each: more than spill, 1 % for a bottle
 PLATE_SIGMAS = 4.0  # change of one plate that is no noise
 PLATE_FLOOR_G = 1.0
 SPILL_SIGMAS = 2.0  # and of one beside a plate that changed the same way
@@ -138,7 +144,7 @@ def close_changes(plates: PlateState, layout: Layout, together: Floats) -> Close
     if not ready.any():
         return None
     change_g = plates.run_g[rows] - plates.level_g[rows]
-    run_variance, level_variance = _variances(plates, rows)
+    run_variance, level_variance = _variances(plates, rows, run_n, plates.run_ns[rows])
     sd_g = np.sqrt(run_variance + level_variance)
     changed = np.abs(change_g) > np.maximum(PLATE_SIGMAS * sd_g, PLATE_FLOOR_G)
     changed |= _spill(change_g, sd_g, changed & ready, ready, linked)
@@ -242,12 +248,40 @@ def _spill(change_g: Floats, sd_g: Floats, changed: Bools, ready: Bools, linked:
     return ready & ((left & right) | ((left | right) & large))
 
 
-def _variances(plates: PlateState, rows: Ints) -> tuple[Floats, Floats]:
+def _variances(plates: PlateState, rows: Ints, run_n: Ints, run_ns: Ints) -> tuple[Floats, Floats]:
     """Of the run: its white noise. Of the level: wander, and drift while the change was open."""
     noise_g, wander_g = plates.noise_g[rows], plates.wander_g[rows]
-    age_s = np.maximum(plates.run_ns[rows] - plates.calm_ns[rows], 0) * 1e-9
+    age_s = np.maximum(run_ns - plates.calm_ns[rows], 0) * 1e-9
     level = wander_g * wander_g + DRIFT_G_PER_SQRT_S**2 * age_s
-    return noise_g * noise_g / np.maximum(plates.run_n[rows], 1), level
+    return noise_g * noise_g / np.maximum(run_n, 1), level
+
+
+def open_changes(plates: PlateState, layout: Layout, together: Floats) -> Closed | None:
+    """What open changes would be if hands left them now, from the newest rest of their plates.
+
+    Nothing is changed. The sigma includes a hand's unsteadiness.
+    """
+    rows = np.flatnonzero((plates.phase == CHANGING) & plates.has_level)
+    run_n, run_g, run_ns = recent_rests(plates, rows)
+    rested = run_n > 0
+    rows, run_n, run_g, run_ns = rows[rested], run_n[rested], run_g[rested], run_ns[rested]
+    change_g = run_g - plates.level_g[rows]
+    run_variance, level_variance = _variances(plates, rows, run_n, run_ns)
+    sd_g = np.sqrt(run_variance + level_variance)
+    changed = np.abs(change_g) > np.maximum(PLATE_SIGMAS * sd_g, PLATE_FLOOR_G)
+    if not changed.any():
+        return None
+    rows, run_n, run_ns = rows[changed], run_n[changed], run_ns[changed]
+    change_g, sd_g = change_g[changed], np.hypot(sd_g, HAND_UNSTEADINESS * change_g)[changed]
+    shelf = layout.shelf[rows]
+    joined = (rows[1:] == rows[:-1] + 1) & (shelf[1:] == shelf[:-1])
+    starts = np.flatnonzero(np.concatenate([[True], ~joined]))
+    mass_g = np.add.reduceat(change_g, starts)
+    wanted = np.where(_wide_load(change_g, mass_g, starts), STILL_SLOTS, RECENT_SLOTS)
+    over = np.minimum.reduceat(run_n, starts) >= wanted
+    closed = _steps_in(plates, layout, together, rows, change_g, sd_g, starts, run_ns, over)
+    closed.flags[:] |= int(StepFlag.PROVISIONAL)
+    return closed
 
 
 def _close(
@@ -261,15 +295,38 @@ def _close(
 ) -> Closed | None:
     """Close the rows of changed plates whose runs are long enough."""
     starts = np.flatnonzero(np.concatenate([[True], ~joined]))
-    sizes = np.diff(np.append(starts, len(rows)))
     mass_g = np.add.reduceat(change_g, starts)
-    over = _run_is_long_enough(plates, rows, starts, mass_g)
+    over = _run_is_long_enough(plates, rows, starts, change_g, mass_g)
     if not over.any():
         return None
+    run_ns = plates.run_ns[rows]
+    closed = _steps_in(plates, layout, together, rows, change_g, sd_g, starts, run_ns, over)
+    _take_levels(plates, rows[np.repeat(over, np.diff(np.append(starts, len(rows))))])
+    return closed
+
+
+def _steps_in(
+    plates: PlateState,
+    layout: Layout,
+    together: Floats,
+    rows: Ints,
+    change_g: Floats,
+    sd_g: Floats,
+    starts: Ints,
+    run_ns: Ints,
+    over: Bools,
+) -> Closed:
+    """Steps of the groups of rows that are over, where their net change is no noise.
+
+    Args:
+        starts: (n,) first row of each group; run_ns: (k,) starts of the rows' new levels.
+    """
+    sizes = np.diff(np.append(starts, len(rows)))
+    mass_g = np.add.reduceat(change_g, starts)
     apart, whole = np.add.reduceat(sd_g * sd_g, starts), np.add.reduceat(sd_g, starts) ** 2
     noise_sd_g = np.sqrt(apart + together[layout.bank[rows[starts]]] * (whole - apart))
     start_ns = np.minimum.reduceat(plates.calm_ns[rows] - plates.slot_ns[rows], starts)
-    end_ns = np.maximum(np.maximum.reduceat(plates.run_ns[rows], starts), start_ns)
+    end_ns = np.maximum(np.maximum.reduceat(run_ns, starts), start_ns)
     flags = np.bitwise_or.reduceat(plates.flags[rows], starts)
     flags |= np.where(end_ns - start_ns > LONG_NS, int(StepFlag.LONG), 0)
     floor_g = np.where((flags & int(StepFlag.BUMP)) != 0, BUMP_FLOOR_G, STEP_FLOOR_G)
@@ -279,7 +336,6 @@ def _close(
     biggest_g = np.maximum.reduceat(np.abs(change_g), starts)
     step_of = np.repeat(np.where(counts, np.cumsum(counts) - 1, -1), sizes)
     member = step_of >= 0
-    _take_levels(plates, rows[np.repeat(over, sizes)])
     return Closed(
         shelf=layout.shelf[rows[starts[counts]]],
         started_at_ns=start_ns[counts],
@@ -296,15 +352,31 @@ def _close(
     )
 
 
-def _run_is_long_enough(plates: PlateState, rows: Ints, starts: Ints, mass_g: Floats) -> Bools:
-    """(n,) Could a hand of that mass have kept so still for so long?
+def _run_is_long_enough(
+    plates: PlateState, rows: Ints, starts: Ints, change_g: Floats, mass_g: Floats
+) -> Bools:
+    """(n,) Could hands have kept that mass so still for so long?
 
     Over n slots of noise s a hand's unsteadiness u m shows at HAND_SIGMAS from n = (k s / u m)^2.
+    By chance a hand rests now and then, so no run is shorter than ``STILL_SLOTS``, nor than its
+    part of the time that something went on.
     """
     variance = np.add.reduceat(plates.noise_g[rows] ** 2, starts)
     unsteady_g = HAND_UNSTEADINESS * np.maximum(np.abs(mass_g), 1e-3)
-    wanted = variance * (HAND_SIGMAS / unsteady_g) ** 2
-    wanted = np.where(mass_g > 0.0, np.maximum(wanted, LOADED_SLOTS), wanted)
+    wanted = np.maximum(variance * (HAND_SIGMAS / unsteady_g) ** 2, STILL_SLOTS)
+    seen = (plates.flags[rows] & int(StepFlag.AFTER_GAP | StepFlag.CLIPPED)) == 0
+    open_ns = np.where(seen, plates.run_ns[rows] - plates.calm_ns[rows], 0)
+    open_slots = open_ns / np.maximum(plates.slot_ns[rows], 1)
+    wanted = np.maximum(wanted, STILL_PART * np.maximum.reduceat(open_slots, starts))
+    wanted = np.where(_wide_load(change_g, mass_g, starts), WIDE_SLOTS, wanted)
     run_n = np.minimum.reduceat(plates.run_n[rows], starts)
     enough: Bools = run_n >= np.minimum(wanted, RING_SLOTS)
     return enough
+
+
+def _wide_load(change_g: Floats, mass_g: Floats, starts: Ints) -> Bools:
+    """(n,) More mass than before, carried by many plates: perhaps an arm or a bag."""
+    sizes = np.diff(np.append(starts, len(change_g)))
+    carries = np.abs(change_g) > WIDE_SHARE * np.repeat(np.abs(mass_g), sizes)
+    wide: Bools = (mass_g > 0.0) & (np.add.reduceat(carries, starts, dtype=np.int64) >= WIDE_PLATES)
+    return wide

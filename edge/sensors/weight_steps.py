@@ -9,7 +9,7 @@ together). All plates advance at once; the loops here run over batches and over 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from edge.sensors import noise
 from edge.sensors.clock_sync import Arrival, arrive
 from edge.sensors.load_cell import BatchError, calibration, check_batch
 from edge.sensors.plate_levels import (
+    CHANGING,
     QUIET,
     RING_SLOTS,
     RUN_SLOTS_MIN,
@@ -29,7 +30,7 @@ from edge.sensors.plate_levels import (
     new_plates,
 )
 from edge.sensors.quiet_plates import QuietPlates
-from edge.sensors.shelf_changes import Closed, Layout, close_changes, layout_of
+from edge.sensors.shelf_changes import Closed, Layout, close_changes, layout_of, open_changes
 from edge.sensors.slots import DeviceState, Fresh, Slots, slot_samples, slots_of
 from messages.arrays import Floats, Ints, read_only
 from messages.ids import DeviceId, ShelfId
@@ -129,6 +130,22 @@ class WeightSensing:
         steps = _steps_of(closed, self.state.steps_made, self._layout)
         self.state.steps_made += len(steps)
         return steps
+
+    def provisional(self) -> WeightSteps:
+        """What is going on now, as steps that may yet be corrected: report soon, correct later.
+
+        A change shows here from about 250 ms after it came to rest, long before it is final; it
+        goes when it proves to be nothing, and once its final step is out. ``step_id`` is 0: a
+        final step replaces those of its shelf that share a plate with it and overlap it in time.
+        """
+        plates = self.state.plates
+        if not (plates.phase == CHANGING).any():
+            return self._nothing
+        found = open_changes(plates, self._layout, self.state.together)
+        if found is None or not len(found.shelf):
+            return self._nothing
+        steps = _steps_of([found], 0, self._layout)
+        return replace(steps, step_id=np.zeros(len(steps), dtype=np.int64))
 
     def device_lost(self, device: DeviceId, at_ns: int) -> None:
         """Readings of the device are unknown from here; its next data compare the levels."""

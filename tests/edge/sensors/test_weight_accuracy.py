@@ -96,8 +96,8 @@ def test_three_hundred_picks_are_found_weighed_and_reported_in_time(seed: int) -
     assert np.median(np.abs(error_g)) < 1.0
     assert np.quantile(np.abs(error_g), 0.9) < 6.0
     assert within.mean() > 0.97
-    assert np.quantile(delay_s, 0.5) < 0.6
-    assert np.quantile(delay_s, 0.99) < 1.5
+    assert np.quantile(delay_s, 0.5) < 0.9
+    assert np.quantile(delay_s, 0.99) < 1.7
 
 
 def test_a_store_of_360_plates_runs_far_faster_than_real_time() -> None:
