@@ -49,6 +49,7 @@ class Database:
     def __init__(self, path: Path, connection: aiosqlite.Connection, lock: int) -> None:
         self.path = path
         self.connection = connection
+        self.commits = 0  # since the start; each is one flush of the WAL
         self._lock = lock
 
     @classmethod
@@ -87,6 +88,7 @@ class Database:
             await self.connection.rollback()
             raise
         await self.connection.commit()
+        self.commits += 1
 
     async def raise_alarm(self, key: str, severity: str, detail: str, now_ns: int) -> None:
         """Inside a transaction. An alarm that is up already keeps its first instant."""
