@@ -56,6 +56,13 @@ Config = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")]
 Data = Annotated[Path, typer.Option("--data", help="Folder for its database, keys and secrets.")]
 Host = Annotated[str, typer.Option(help="Address to listen on.")]
+LedgerDb = Annotated[
+    str, typer.Option("--db", help="A SQLite file, or postgresql://user@host/database.")
+]
+PasswordFile = Annotated[
+    Path | None, typer.Option(help="Its password, in a file of mode 600; or PGPASSWORD.")
+]
+DEFAULT_LEDGER_DB = "broker-data/broker.db"
 Ready = Annotated[Path | None, typer.Option(help="Write the port here once listening.")]
 
 DEMO_EXAMPLES = """
@@ -575,11 +582,77 @@ def broker_serve(
     host: Host = "127.0.0.1",
     port: Annotated[int, typer.Option(help="0 = any free one.")] = 8701,
     ready: Ready = None,
+    db: LedgerDb = "",
+    password_file: PasswordFile = None,
 ) -> None:
     """Accounts, entry credentials, holds, captures, double-entry books."""
     import broker.service
 
-    _exit(broker.service.serve(data=data, host=host, port=port, ready=ready))
+    where = _or_fail(lambda: _ledger_db(db, password_file)) if db else None
+    _exit(broker.service.serve(data=data, host=host, port=port, ready=ready, where=where))
+
+
+def _ledger_db(db: str, password_file: Path | None) -> Any:
+    from broker.database import DatabaseUrl
+
+    return DatabaseUrl.of(db, password_file)
+
+
+@broker_app.command(
+    "migrate", epilog="Example: walkout broker migrate --db postgresql://owner@db/walkout"
+)
+def broker_migrate(
+    db: LedgerDb = DEFAULT_LEDGER_DB,
+    password_file: PasswordFile = None,
+    role: Annotated[
+        str, typer.Option(help="PostgreSQL role that serves: gets no right to change the past.")
+    ] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Bring the ledger's tables up to date (SQLite: serving does it by itself)."""
+    from broker.commands import migrate
+
+    _exit(_or_fail(lambda: migrate(_ledger_db(db, password_file), role, as_json)))
+
+
+@broker_app.command(
+    "verify-chain", epilog="Example: walkout broker verify-chain --db broker-data/broker.db"
+)
+def broker_verify_chain(
+    db: LedgerDb = DEFAULT_LEDGER_DB,
+    password_file: PasswordFile = None,
+    expect: Annotated[
+        str, typer.Option(help="A seq:digest that was printed before and kept elsewhere.")
+    ] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Compute the journals' hash chain anew, check every invariant; status 1 when broken."""
+    from broker.commands import verify_chain
+
+    _exit(_or_fail(lambda: verify_chain(_ledger_db(db, password_file), expect, as_json)))
+
+
+@broker_app.command(
+    "reconcile", epilog="Example: walkout broker reconcile --report psp.csv --since 2027-01-30"
+)
+def broker_reconcile(
+    report: Annotated[
+        Path, typer.Option(help="CSV: kind,reference,amount_minor,currency.", exists=False)
+    ],
+    db: LedgerDb = DEFAULT_LEDGER_DB,
+    password_file: PasswordFile = None,
+    since: Annotated[str, typer.Option(help="First day (UTC) of ours to compare.")] = "",
+    until: Annotated[str, typer.Option(help="First day that no longer counts.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """The payment provider's report against our books; status 1 and a list when they differ."""
+    from broker.commands import reconcile_report
+
+    _exit(
+        _or_fail(
+            lambda: reconcile_report(_ledger_db(db, password_file), report, since, until, as_json)
+        )
+    )
 
 
 @retailer_app.command("serve", epilog="Example: walkout retailer serve --data retailer-data")
@@ -849,9 +922,57 @@ def score(
     _exit(_or_fail(lambda: score_main(folders, changes=changes, json_output=as_json)))
 
 
+TRACK_EXAMPLES = """
+Examples:
+
+  walkout track det.txt --format mot --out tracks.txt --fps 25     boxes of one camera
+
+  walkout track points.csv --format ground --out tracks.csv        floor points of all cameras
+"""
+
+
+@app.command(epilog=TRACK_EXAMPLES)
+def track(
+    file: Annotated[Path, typer.Argument(help="Detections; see --format.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Tracks go here.")],
+    file_format: Annotated[
+        str,
+        typer.Option(
+            "--format",
+            help="mot: frame,id,x,y,w,h,score lines (MOTChallenge). "
+            "ground: t_s,camera,x_m,y_m,score lines.",
+        ),
+    ] = "mot",
+    fps: Annotated[
+        float | None,
+        typer.Option(help="mot: images a second; else from seqinfo.ini, else from walking speed."),
+    ] = None,
+    online: Annotated[
+        bool, typer.Option(help="Only what was known at each instant: no gaps filled afterwards.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """The person tracker alone: detections in a file to tracks in a file."""
+    from dataclasses import asdict
+
+    from edge.recording_terminal import told
+    from edge.track_alone import line_of, share_done, track_ground, track_mot
+
+    if file_format not in ("mot", "ground"):
+        _fail(f"no format named {file_format!r}; there are: mot, ground")
+    if file_format == "ground" and fps is not None:
+        _fail("--fps is for --format mot; floor points carry their time")
+    with told(share_done, quiet=as_json) as progress:
+        if file_format == "mot":
+            done = _or_fail(lambda: track_mot(file, out, fps=fps, online=online, progress=progress))
+        else:
+            done = _or_fail(lambda: track_ground(file, out, online=online, progress=progress))
+    typer.echo(json.dumps(asdict(done)) if as_json else f"{out}: {line_of(done)}")
+
+
 @app.command(epilog="Example: walkout bench replay --json")
 def bench(
-    name: Annotated[str, typer.Argument(help="Which: pipeline, replay, outbox, webhooks.")],
+    name: Annotated[str, typer.Argument(help="Which: pipeline, replay, weights, outbox, ...")],
     as_json: AsJson = False,
 ) -> None:
     """A benchmark, its peers in the same run."""
@@ -860,8 +981,10 @@ def bench(
     benches = {
         "pipeline": "bench.pipeline",
         "replay": "bench.replay",
+        "weights": "bench.weights",
         "outbox": "bench.outbox",
         "webhooks": "bench.webhooks",
+        "ledger": "bench.ledger",
     }
     if name not in benches:
         _fail(f"no bench named {name!r}; there are: {', '.join(benches)}")
