@@ -172,6 +172,10 @@ class Timeline:
         held: list[ShelfSamples],
     ) -> None:
         """One node's batches: release what is in sequence or overdue, hold the rest."""
+        if len(lane) == 1 and lane[0].sequence == self.state.next_sequence.get(device):
+            due.append(lane[0])  # the usual case
+            self.state.next_sequence[device] = (lane[0].sequence + 1) % SEQUENCE_MODULO
+            return
         expected = self.state.next_sequence.get(device, _first(lane))
         if any(abs(_ahead(batch, expected)) > REBOOT_JUMP for batch in lane):
             self._count("node_restarts")  # from here on in the order of arrival

@@ -70,20 +70,20 @@ def arrive(clock: DeviceClock, batch: ShelfSamples, samples: int) -> Arrival:
     A REPEATED batch leaves the clock as it was.
     """
     known = batch.captured_at_ns
+    moved_ns = _ticks_since(clock, batch) if known is None else 0
     if not clock.started:
         verdict = Arrival.RESTARTED
     elif known is None:
-        verdict = _judge_ticks(clock, batch, samples)
+        verdict = _judge_ticks(clock, batch, samples, moved_ns)
     else:
         verdict = _judge_captured(clock, batch, known)
     if verdict is Arrival.REPEATED:
         return verdict
-    _follow(clock, batch, samples, verdict)
+    _follow(clock, batch, samples, verdict, moved_ns)
     return Arrival.AFTER_GAP if clock.lost and verdict is Arrival.NEXT else verdict
 
 
-def _judge_ticks(clock: DeviceClock, batch: ShelfSamples, samples: int) -> Arrival:
-    moved_ns = _ticks_since(clock, batch)
+def _judge_ticks(clock: DeviceClock, batch: ShelfSamples, samples: int, moved_ns: int) -> Arrival:
     ahead = sequence_ahead(batch.sequence, clock.sequence)
     span_ns = clock.samples * clock.period_ns
     if -REPEAT_BATCHES <= ahead <= 0 and abs(moved_ns - ahead * span_ns) < REPEAT_NS:
@@ -129,14 +129,15 @@ def _ticks_since(clock: DeviceClock, batch: ShelfSamples) -> int:
     return (ticks + wraps * TICKS_MODULO) * 1000
 
 
-def _follow(clock: DeviceClock, batch: ShelfSamples, samples: int, verdict: Arrival) -> None:
+def _follow(
+    clock: DeviceClock, batch: ShelfSamples, samples: int, verdict: Arrival, moved_ns: int
+) -> None:
     """Take the batch into the clock: its times, and what it says of the offset."""
     period_ns = batch.sample_period_us * 1000
     restarted = verdict is Arrival.RESTARTED
     if batch.captured_at_ns is not None:
         first_ns = batch.captured_at_ns
     else:
-        moved_ns = 0 if restarted else _ticks_since(clock, batch)
         clock.device_ns = batch.ticks_us * 1000 if restarted else clock.device_ns + moved_ns
         _envelope(clock, batch.received_at_ns, (samples - 1) * period_ns, restarted)
         first_ns = clock.device_ns + clock.offset_ns

@@ -149,13 +149,14 @@ _NONE = np.zeros(0, np.int64)
 
 def newborns(seen: FloorDetections, free: Ints) -> tuple[Floats, Floats]:
     """Clusters of the free detections, one detection a camera: (2, k) and (3, k) covariance."""
+    if len(free) == 1:  # mostly a false box: nothing to cluster
+        return seen.position[:, free], _inverse(_inverse(seen.covariance[:, free]))
     centre, information = np.zeros((2, 0)), np.zeros((3, 0))
     camera = seen.camera[free]
     for c in np.unique(camera):
         d = free[camera == c]
         z, R = seen.position[:, d], seen.covariance[:, d]
-        det = R[0] * R[2] - R[1] ** 2
-        info = np.stack((R[2] / det, -R[1] / det, R[0] / det))
+        info = _inverse(R)
         i, j = _mutual_nearest(z, centre)
         if len(i):
             centre[:, j], information[:, j] = _joined(
@@ -165,8 +166,14 @@ def newborns(seen: FloorDetections, free: Ints) -> tuple[Floats, Floats]:
         new[i] = False
         centre = np.concatenate((centre, z[:, new]), axis=1)
         information = np.concatenate((information, info[:, new]), axis=1)
-    det = information[0] * information[2] - information[1] ** 2
-    return centre, np.stack((information[2] / det, -information[1] / det, information[0] / det))
+    return centre, _inverse(information)
+
+
+def _inverse(C: Floats) -> Floats:
+    """Inverses of symmetric 2 x 2 matrices, (3, k) xx, xy, yy."""
+    inverse: Floats = C[::-1] / (C[0] * C[2] - C[1] ** 2)
+    np.negative(inverse[1], out=inverse[1])
+    return inverse
 
 
 def _mutual_nearest(z: Floats, centre: Floats) -> tuple[Ints, Ints]:

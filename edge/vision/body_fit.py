@@ -78,12 +78,13 @@ class FloorFit:
 @dataclass(frozen=True, slots=True, eq=False)
 class _Views:
     """Per detection, what its camera is: centre (3, n), rotation ``R`` (3, 3, n), tangents of
-    straight down (2, n), image size (2, n)."""
+    straight down (2, n), image size (2, n), principal point (2, n)."""
 
     centre: Floats
     R: Floats
     down: Floats
     size_px: Floats
+    middle_px: Floats
 
 
 def fit(
@@ -104,7 +105,7 @@ def fit(
         wrists_px: (n, 2, 2), NaN where unseen, when some sender sees wrists.
     """
     views = _views(cameras, count)
-    t = _tangents(boxes_px, feet_px, wrists_px, cameras, count)
+    t = _tangents(boxes_px, feet_px, wrists_px, views.middle_px, cameras, count)
     sd, below, beside, above = _spread_px(boxes_px.T, feet_px.T, views.size_px)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         points, R, ok = _on_planes(t, views, sd)
@@ -131,14 +132,15 @@ def fit(
 
 def _views(cameras: Sequence[CameraModel], count: Sequence[int]) -> _Views:
     n = sum(count)
-    each = np.array([model.view for model in cameras]).reshape(-1, 16).T.repeat(count, axis=1)
-    return _Views(each[:3], each[3:12].reshape(3, 3, n), each[12:14], each[14:])
+    each = np.array([model.view for model in cameras]).reshape(-1, 18).T.repeat(count, axis=1)
+    return _Views(each[:3], each[3:12].reshape(3, 3, n), each[12:14], each[14:16], each[16:])
 
 
 def _tangents(
     boxes_px: Floats,
     feet_px: Floats,
     wrists_px: Floats | None,
+    middle_px: Floats,
     cameras: Sequence[CameraModel],
     count: Sequence[int],
 ) -> Floats:
@@ -154,11 +156,16 @@ def _tangents(
     y[:, 6] += 1.0
     if wrists_px is not None:
         points[:, 7:] = wrists_px
+        unseen = np.isnan(wrists_px[..., 0])
+        # The lens would iterate in vain for NaN; the principal point it finds at once.
+        np.copyto(points[:, 7:], middle_px.T[:, None], where=unseen[..., None])
     at = 0
     for model, rows in zip(cameras, count, strict=True):
         part = points[at : at + rows]
         part[:] = undistorted(part.reshape(-1, 2), model).reshape(part.shape)
         at += rows
+    if wrists_px is not None:
+        points[:, 7:][unseen] = np.nan
     return np.ascontiguousarray(points.transpose(2, 1, 0))
 
 

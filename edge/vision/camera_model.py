@@ -30,8 +30,8 @@ class CameraModel:
 
     ``camera_matrix`` (3, 3) pixels; ``distortion`` (5,); ``store_from_camera`` and its inverse
     (4, 4) metres; ``radius2_max``: squared tangent of the ray angle where the distortion stops
-    being invertible. ``view`` (16,), for passes over many cameras: centre, rotation by rows,
-    tangents of straight down, image size.
+    being invertible. ``view`` (18,), for passes over many cameras: centre, rotation by rows,
+    tangents of straight down, image size, principal point. ``distorts``: the lens does.
     """
 
     camera_matrix: Floats
@@ -42,13 +42,16 @@ class CameraModel:
     height_px: float
     radius2_max: float
     view: Floats = field(init=False)
+    distorts: bool = field(init=False)
 
     def __post_init__(self) -> None:
         pose = self.store_from_camera
         with np.errstate(divide="ignore", invalid="ignore"):
             down = pose[2, :2] / pose[2, 2]  # R' (0, 0, -1) over its depth; the signs cancel
-        size = (self.width_px, self.height_px)
-        object.__setattr__(self, "view", np.array([*pose[:3, 3], *pose[:3, :3].flat, *down, *size]))
+        image = (self.width_px, self.height_px, *self.camera_matrix[:2, 2])
+        view = np.array([*pose[:3, 3], *pose[:3, :3].flat, *down, *image])
+        object.__setattr__(self, "view", view)
+        object.__setattr__(self, "distorts", bool(self.distortion.any()))
         read_only(self.camera_matrix, self.distortion, self.view)
         read_only(self.store_from_camera, self.camera_from_store)
 
@@ -116,7 +119,7 @@ def undistorted(points_px: Floats, camera: CameraModel) -> Floats:
     if not len(points):
         return np.zeros((0, 2))
     K = camera.camera_matrix
-    if not camera.distortion.any():
+    if not camera.distorts:
         flat = points[:, 0]
         return np.asarray((flat - (K[0, 2], K[1, 2])) / (K[0, 0], K[1, 1]))
     found = cv2.undistortPoints(points, K, camera.distortion, criteria=UNDISTORT)
