@@ -51,7 +51,8 @@ class PostgresTransaction:
 
     async def run(self, statement: str, *values: object) -> int:
         done: str = await self._connection.execute(statement, *values)
-        return int(done.rpartition(" ")[2])
+        last = done.rpartition(" ")[2]
+        return int(last) if last.isdigit() else 0
 
     async def many(self, statement: str, rows: Sequence[Row]) -> None:
         await self._connection.executemany(statement, rows)

@@ -68,7 +68,7 @@ class SqliteDatabase:
 
     async def read(self, job: Job[T], *, whole: bool = False) -> T:
         if whole:
-            return await asyncio.to_thread(self._in_one_snapshot, job)
+            return await asyncio.to_thread(self.in_one_snapshot, job)
         return finished(job(SqliteTransaction(self._reader)))
 
     async def transfer(
@@ -80,7 +80,8 @@ class SqliteDatabase:
             )
         )
 
-    def _in_one_snapshot(self, job: Job[T]) -> T:
+    def in_one_snapshot(self, job: Job[T]) -> T:
+        """Ask on a connection of its own; needs no ``start``, and may run beside a broker."""
         with closing(connect(self.path, read_only=True)) as db:
             db.execute("BEGIN")
             return finished(job(SqliteTransaction(db)))

@@ -17,6 +17,8 @@ case "${1:-}" in
   tests)
     command -v systemd-analyze >/dev/null 2>&1 || want="systemd"
     command -v chromium >/dev/null 2>&1 || want="$want chromium"
+    # The broker's tests start a cluster of their own.
+    ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || command -v postgres >/dev/null 2>&1 || want="$want postgresql"
     ;;
   *)
     echo "usage: $0 venv [python] | tests" >&2
