@@ -9,7 +9,8 @@ Rules, in the order in which they apply:
 3. The others form one step for each unbroken row of changed plates: an item across an edge, and
    its spill, are one step. A plate between them that did not change separates two steps.
 4. A step is over when its run is long enough to tell a still item from a hand of that mass, which
-   is never steadier than ``HAND_UNSTEADINESS``. Small masses on noisy plates take longer.
+   is never steadier than ``HAND_UNSTEADINESS``. Small masses on noisy plates take longer, and so do
+   long handling, handling that goes on, and loads spread like an arm's.
 5. A net change below noise, or below any product, gives no step; the new level is kept.
 """
 
@@ -39,6 +40,7 @@ HAND_UNSTEADINESS = 0.05  # of its load: a resting hand varies by more (postural
 HAND_SIGMAS = 5.0  # a run must be able to show that unsteadiness so clearly
 STILL_SLOTS = 12  # 600 ms: a hand that holds an item still does so for half a second at times
 STILL_PART = 0.4  # of the time that hands were in the change: the longer, the more chances to rest
+YOUNG_SLOTS = 18  # 0.9 s: a change that begins within 2 s of the last may be the same handling
 WIDE_SLOTS = 24  # more load on many plates may be an arm or a bag laid down: nearly steady
 WIDE_PLATES = 3  # that carry
 WIDE_SHARE = 0.12  # of the load each: more than spill, 1 % for a bottle
@@ -359,7 +361,7 @@ def _run_is_long_enough(
 
     Over n slots of noise s a hand's unsteadiness u m shows at HAND_SIGMAS from n = (k s / u m)^2.
     By chance a hand rests now and then, so no run is shorter than ``STILL_SLOTS``, nor than its
-    part of the time that something went on.
+    part of the time that something went on; a rest that soon ended was perhaps a hand's.
     """
     variance = np.add.reduceat(plates.noise_g[rows] ** 2, starts)
     unsteady_g = HAND_UNSTEADINESS * np.maximum(np.abs(mass_g), 1e-3)
@@ -368,6 +370,8 @@ def _run_is_long_enough(
     open_ns = np.where(seen, plates.run_ns[rows] - plates.calm_ns[rows], 0)
     open_slots = open_ns / np.maximum(plates.slot_ns[rows], 1)
     wanted = np.maximum(wanted, STILL_PART * np.maximum.reduceat(open_slots, starts))
+    young = np.logical_or.reduceat(seen & (plates.level_n[rows] < LEVEL_SLOTS_MAX), starts)
+    wanted = np.maximum(wanted, np.where(young, YOUNG_SLOTS, 0))
     wanted = np.where(_wide_load(change_g, mass_g, starts), WIDE_SLOTS, wanted)
     run_n = np.minimum.reduceat(plates.run_n[rows], starts)
     enough: Bools = run_n >= np.minimum(wanted, RING_SLOTS)
