@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 CONNECTIONS = 32
-SECONDS = 4.0
+SECONDS = 3.0
 START_S = 30.0
 WALLETS = 200
 FUNDS_MINOR = 10**8  # the most that one request may move
