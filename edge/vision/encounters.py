@@ -119,8 +119,10 @@ def _open(
     ok = d2 < CLOSE2
     if not np.count_nonzero(ok):
         return
-    pair = np.sort(np.stack((people.track_id[i[ok]], people.track_id[j[ok]]), axis=1), axis=1)
-    ok[ok] = ~np.isin(_key(pair), _key(np.sort(encounters.track, axis=1)))
+    if len(encounters):
+        pair = _key(people.track_id[i[ok]], people.track_id[j[ok]])
+        known_pair = _key(encounters.track[:, 0], encounters.track[:, 1])
+        ok[ok] = (pair[:, None] != known_pair).all(axis=1)
     room = max(ENCOUNTERS_MAX - len(encounters), 0)
     chosen = np.flatnonzero(ok)[:room]
     if len(chosen):
@@ -142,8 +144,9 @@ def _append(
     encounters.resolved_ns = np.concatenate((encounters.resolved_ns, np.full(len(rows), -1)))
 
 
-def _key(track: Ints) -> Ints:
-    return np.asarray((track[:, 0] << 32) + track[:, 1])
+def _key(a: Ints, b: Ints) -> Ints:
+    """One number for each pair of track ids, whichever comes first."""
+    return np.asarray((np.minimum(a, b) << 32) + np.maximum(a, b))
 
 
 def settle(encounters: Encounters, people: People, live: Bools, which: Bools, at_ns: int) -> None:
