@@ -26,7 +26,7 @@ from edge.carts.decision import (
     put_verdict,
     take_verdict,
 )
-from edge.carts.handing import REASON, Handed, handed, proven
+from edge.carts.handing import FLOOR, REASON, Handed, handed, left_behind, proven
 from edge.carts.holdings import holdings, line_of_return, probability_of_coming_back
 from edge.carts.meetings import (
     APART_NS,
@@ -51,6 +51,7 @@ from edge.carts.state import (
     joined,
     step_view,
 )
+from edge.carts.stoops import USUAL_NS, stooped
 from edge.carts.take import explain_take
 from edge.carts.who import Actors, Window, actors_at
 from edge.sensors.weight_steps import StepFlag, WeightSteps
@@ -77,10 +78,12 @@ __all__ = ["CartTracker", "CartTrackerState", "InvalidAnswer", "People"]
 
 HOLD_NS = 1_000_000_000  # the longest wait for people; cameras may be dark
 PUT_WAIT_NS = 1_500_000_000  # a put that nobody can have made: its take may still be reported
+REACHING_NS, LEAVING_NS = 300_000_000, 200_000_000  # the hand is there before and after the mass
 GAP_MARGIN_NS = 2_000_000_000  # around a step after a gap: its bounds are only what was seen
 GAP_CONFIDENCE = 0.9  # other things may have happened while the sensors were off
 MISTAKABLE_CONFIDENCE = 0.9  # with the default threshold a person decides
 NOTICEABLE = 0.02
+STOOP_NS = 2_500_000_000  # looks that follow each other see one stoop
 LIFT_UNITS_MAX = 2  # in one hand that holds them half lifted
 FITS_BADLY, FITS_WELL = 0.5, 0.9  # a step that is part of a lift, and the lift
 CLIPPED_CONFIDENCE = 0.9  # a plate that could not be read may have hidden part of it
@@ -104,6 +107,7 @@ class CartTracker:
         self.config = config
         self.state = state or CartTrackerState()
         self._planogram = Planogram(config, self.state.facing_sku)
+        self._plates_m = np.array([(p.x_m, p.y_m) for p in config.plates]).reshape(-1, 2)
         self._skus = [product.id for product in config.products]
         self._strangers = 0  # inside while the steps at hand are judged
 
@@ -157,7 +161,9 @@ class CartTracker:
         waiting: list[HeldStep] = []
         events: list[Event] = []
         for i, held in enumerate(due):
-            known = covered_ns >= held.ended_at_ns or now_ns - held.held_at_ns >= HOLD_NS
+            known = (
+                covered_ns >= held.ended_at_ns + LEAVING_NS or now_ns - held.held_at_ns >= HOLD_NS
+            )
             early = (early or not known) and i >= over  # what came later waits as well
             made = None if early else self._judged(now_ns, held, people, final=i < over)
             if made is None:
@@ -219,6 +225,7 @@ class CartTracker:
         """
         self._record(visit)
         del self.state.visits[visit]
+        self.state.stooped_ns.pop(visit, None)
         return self.state.carts.pop(visit)
 
     # --- goods from hand to hand ---------------------------------------------------------------
@@ -226,18 +233,33 @@ class CartTracker:
     def _meetings(self, now_ns: int, people: People) -> list[Event]:
         """Look whose hands meet; a meeting that is over makes lines doubtful."""
         state, until_ns = self.state, people.covered_until_ns()
-        if (
-            until_ns - state.looked_at_ns >= LOOK_EVERY_NS
-            and len(state.visits) > 1 - self._strangers
-        ):
+        events: list[Event] = []
+        if until_ns - state.looked_at_ns >= LOOK_EVERY_NS and state.visits:
             state.looked_at_ns = until_ns
+            events = self._stooped(now_ns, people.between(until_ns - USUAL_NS, until_ns))
             window = people.between(until_ns - LOOK_NS, until_ns)
             near = hands_met(window)
             if len(near.row) or state.meetings:
                 whose = likely_visits(window, list(state.visits))
                 state.meetings = after_look(state.meetings, near, whose, until_ns)
         over = [m for m in state.meetings if not m.open_ and until_ns - m.at_ns >= APART_NS]
-        return self._passed_on(now_ns, over)
+        return [*events, *self._passed_on(now_ns, over)]
+
+    def _stooped(self, now_ns: int, window: Window) -> list[Event]:
+        """What somebody may have left on the floor is asked about."""
+        state, charge_min = self.state, self.config.decision.charge_probability_min
+        rows = stooped(window, self._plates_m)
+        whose = likely_visits(window, list(state.visits)) if len(rows) else []
+        events: list[Event] = []
+        for visit in sorted({whose[row] for row in rows.tolist()} & state.visits.keys()):
+            again = now_ns - state.stooped_ns.get(visit, -STOOP_NS) < STOOP_NS
+            state.stooped_ns[visit] = now_ns
+            if again or state.visits[visit].kind is VisitKind.STAFF:
+                continue
+            note = Evidence(started_at_ns=now_ns - USUAL_NS, ended_at_ns=now_ns, note=FLOOR)
+            for line in left_behind(visit, self.carts[visit], now_ns - USUAL_NS, charge_min):
+                events.append(self._ask(now_ns, line.doubt(), note))
+        return events
 
     def _passed_on(self, now_ns: int, meetings: Sequence[Meeting]) -> list[Event]:
         """Lines of those who met are asked about; the likely ones go to the other cart."""
@@ -370,7 +392,7 @@ class CartTracker:
         gap = bool(held.flags & StepFlag.AFTER_GAP)
         margin_ns = GAP_MARGIN_NS if gap else 0
         start_ns, end_ns = held.started_at_ns - margin_ns, held.ended_at_ns + margin_ns
-        window = people.between(start_ns, end_ns)
+        window = people.between(start_ns - REACHING_NS, end_ns + LEAVING_NS)
         inside = [v for v, r in self.state.visits.items() if r.overlaps(start_ns, end_ns)]
         sources = self._planogram.sources(view.shelf, self.state.misplaced)
         size = np.abs(view.plate_mass_g)

@@ -25,7 +25,8 @@ CANDIDATE_MIN = 0.005
 CANDIDATES_MAX = 8  # what a person can compare on one screen
 SPLIT_MIN = 0.05  # two units may have gone to two people: ask about each unit
 NOTHING_MIN = 0.5  # above this a take is explained by nothing
-HELD_MIN = 0.1  # a put that a holder made with this probability is worth a question
+HELD_MIN = 0.03  # a put that a holder made with this probability is worth a question
+HELD_INSTEAD_MIN = 0.1  # ... where it is likelier that nobody held it
 NOT_HELD_MIN = 0.3
 HANDED_OVER = 0.5  # an item put back by who never took it: how often a holder had passed it on
 GUESS = 0.85  # of a claim whose mass or goods do not fit: a person decides
@@ -127,11 +128,12 @@ def put_verdict(outcomes: Outcomes, held: Holdings, about: Circumstances) -> Ver
     t = tally(outcomes, about.confidence)
     shoppers = {i for i in range(about.actors.nobody) if not about.staff[i]}
     by_holder = sum(p for (actor, _, _), p in t.parts.items() if actor in shoppers)
-    if by_holder >= HELD_MIN:
+    not_held = sum(t.not_held.values())
+    if by_holder >= (HELD_MIN if not_held < NOT_HELD_MIN else HELD_INSTEAD_MIN):
         theirs = {w: p for w, p in t.whats.items() if any(a in shoppers for a in _who(t, w))}
         what = max(theirs, key=lambda w: (theirs[w], w))
         return _by_part(t, what, -1, "returns", about)
-    if sum(t.not_held.values()) >= NOT_HELD_MIN:
+    if not_held >= NOT_HELD_MIN:
         reason = "An item was put back that the shopper's cart does not have."
         parts = _with_givers(t.not_held, held)
         return Verdict(counted="returns_not_held", doubts=(_doubt(t, parts, -1, reason, about),))

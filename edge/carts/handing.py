@@ -17,6 +17,8 @@ from messages.events import Candidate, CartLine, LineState, ReviewRequested
 from messages.ids import ReviewId, Sku, VisitId
 
 LIKELY = 0.5
+STOOPED = 0.35  # who stoops away from the shelves leaves something: 11 of 35 in the library did
+FLOOR = "A hand went down to the floor: this may have been left there."
 REASON = "The hands of two people met: this may have been passed on."
 
 
@@ -30,6 +32,7 @@ class Handed:
     quantity: int
     claim: float  # that the giver took it
     probability: float  # that it went over
+    reason: str = REASON
 
     @property
     def moves(self) -> bool:
@@ -45,7 +48,7 @@ class Handed:
         if other is not None:
             rows.append(Candidate(visit=other, sku=self.sku, quantity=q, probability=back))
         visits = (holder,) if other is None else (holder, other)
-        return Doubt(reason=REASON, candidates=tuple(rows), visits=visits)
+        return Doubt(reason=self.reason, candidates=tuple(rows), visits=visits)
 
 
 def handed(
@@ -72,6 +75,25 @@ def handed(
         for giver, taker in sides
         if giver in shoppers
         for line in held.get(giver, ())
+        if line.state is LineState.CHARGED and line.probability * (1.0 - chance) < charge_min
+    ]
+
+
+def left_behind(visit: VisitId, cart: Cart, at_ns: int, charge_min: float) -> list[Handed]:
+    """Sure lines of one who stooped: one of them may lie on the floor now."""
+    goods = _goods(cart, at_ns)
+    chance = STOOPED / max(len({line.sku for line in goods}), 1)
+    return [
+        Handed(
+            giver=visit,
+            taker=None,
+            sku=line.sku,
+            quantity=line.quantity,
+            claim=line.probability,
+            probability=chance,
+            reason=FLOOR,
+        )
+        for line in goods
         if line.state is LineState.CHARGED and line.probability * (1.0 - chance) < charge_min
     ]
 

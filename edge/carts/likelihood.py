@@ -36,7 +36,7 @@ REACH_SD_M = 0.10
 # an arm's length aside. (weight, sd in metres).
 ASIDE_M = ((0.85, 0.35), (0.15, 0.70))
 AWAY_M = 0.80  # ... and away from the shelf: among several the nearer one is a little likelier
-WRIST_M = 0.37  # a wrist nearer than this to the plate touches it
+WRIST_M = 0.30  # a wrist nearer than this to where a hand at the goods has it touches them
 WRIST_SD_M = 0.05
 WRIST_NEAR = 10.0  # likelihood ratio when a wrist was seen at the plate
 WRIST_FAR = 0.35  # ... and when wrists were seen often, but never there

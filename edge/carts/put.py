@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from edge.carts.likelihood import centre_log_likelihood, log_weight, pair_log_likelihood
 from edge.carts.outcomes import (
     HOME,
+    LOOSE,
+    LOOSE_FROM,
     NONE,
     NOT_HELD,
     ONE_PERSON,
@@ -21,6 +23,7 @@ from edge.carts.outcomes import (
     Rows,
     StepView,
     anything,
+    loose_mass,
     normalized,
     pair_mass,
     place,
@@ -52,6 +55,7 @@ def explain_put(
     rows = [
         _single_puts(step, planogram, holdings, actors, centre, at_home=True),
         _single_puts(step, planogram, holdings, actors, centre, at_home=False),
+        _loose_puts(step, planogram, holdings, actors, centre),
         _pair_puts(step, planogram, holdings, actors),
         _not_held(step, planogram, holdings, actors, centre, staff),
         _stocked(step, planogram, actors, centre, staff),
@@ -85,6 +89,26 @@ def _single_puts(
         + log_weight(actors.probability[actor, 0])
     )
     return rows_of_one(Kind.ITEM, log_w, actor, product, quantity, misplaced=not at_home)
+
+
+def _loose_puts(
+    step: StepView, planogram: Planogram, holdings: Holdings, actors: Actors, centre: Floats
+) -> Rows:
+    """One held unit back home, its mass only roughly: a stuck plate, a hand that presses."""
+    row = np.arange(len(holdings.actor))
+    one = np.ones_like(row)
+    stands = _stands_of(step, planogram, holdings.product, at_home=True)
+    mean_g = planogram.unit_mass_g[holdings.product]
+    log_w = (
+        np.log(LOOSE * HOME)
+        + log_weight(_held(holdings, row, one))
+        - np.log(np.maximum(_kinds_held(holdings), 1.0))
+        + loose_mass(step, planogram, holdings.product, one)
+        + place(step, centre, stands)[:, 0]
+        + log_weight(actors.probability[holdings.actor, 0])
+    )
+    rows = rows_of_one(Kind.ITEM, log_w, holdings.actor, holdings.product, one)
+    return replace(rows, loose=np.abs(step.size_g - mean_g) > LOOSE_FROM * mean_g)
 
 
 def _pair_puts(step: StepView, planogram: Planogram, holdings: Holdings, actors: Actors) -> Rows:

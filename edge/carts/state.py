@@ -79,6 +79,7 @@ class CartTrackerState:
     parts: list[PartOfLift] = field(default_factory=list)
     facing_wrong: dict[str, float] = field(default_factory=dict)  # probability, where it is known
     meetings: list[Meeting] = field(default_factory=list)  # hands that met, until they part
+    stooped_ns: dict[str, int] = field(default_factory=dict)  # visit -> when last
     looked_at_ns: int = 0  # when meetings were last looked for
     passed_on: int = 0  # items that went from hand to hand
 

@@ -25,6 +25,8 @@ HIDDEN_AFTER_GAP = 0.3  # ... while the sensors were off: everybody inside could
 # in without a credential, or, with these weights, someone they missed, or nobody at all.
 MISSED = 0.01
 GHOST = 0.03
+# A wrist is not at the plate's centre but in front of the goods, on the person's side, above them.
+HAND_FRONT_M, HAND_ABOVE_M = 0.20, 0.10
 SPEED_SAMPLES = 3  # positions that make a speed
 SPEED_SD_M = 0.30  # of a body's position: a hidden one has no speed that we know
 NEAR_REACH = 0.05  # a track that explains a touch at least so well is named as evidence
@@ -117,17 +119,29 @@ def touch_by_track(window: Window, points_m: Floats, along: Floats, *, after_gap
     mean = touched.sum(axis=0) / np.maximum(present, 1)
     peak = touched.max(axis=0, initial=0.0)
     over_time = peak if after_gap else 0.5 * (mean + peak) * walk_ratio(_speed(window))[:, None]
-    result: Floats = over_time * wrist_ratio(*_nearest_wrist(window, points_m))
+    result: Floats = over_time * wrist_ratio(
+        *_nearest_wrist(window, points_m, _side(offset, along))
+    )
     return result
 
 
-def _nearest_wrist(window: Window, points_m: Floats) -> tuple[Floats, Ints]:
+def _side(offset: Floats, along: Floats) -> Floats:
+    """(n, l, 2) unit vector across the shelf, from each point to the side where the person is."""
+    across = np.array([-along[1], along[0]])
+    away = np.nan_to_num(offset @ across).sum(axis=0)  # (n, l)
+    result: Floats = np.sign(away)[..., None] * across
+    return result
+
+
+def _nearest_wrist(window: Window, points_m: Floats, side: Floats) -> tuple[Floats, Ints]:
     """(n, l) how near seen wrists came to each point, NaN where none was seen; (n, 1) how often.
 
     The second nearest sample counts where there are two: a single one is often a bad key point.
     """
+    rise = np.full((*side.shape[:2], 1), HAND_ABOVE_M)
+    hand_m = points_m + np.concatenate([HAND_FRONT_M * side, rise], axis=2)  # (n, l, 3)
     wrists = window.wrists_store_m[:, :, :, None, :]
-    distance = np.linalg.norm(wrists - points_m, axis=-1)  # (k, n, 2, l)
+    distance = np.linalg.norm(wrists - hand_m[:, None], axis=-1)  # (k, n, 2, l)
     hand = np.where(np.isnan(distance), np.inf, distance).min(axis=2)  # (k, n, l)
     samples = np.isfinite(hand).sum(axis=0)  # (n, l)
     nearest = np.sort(hand, axis=0)[:2]

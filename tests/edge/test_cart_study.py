@@ -174,11 +174,11 @@ class Shop:
     def hand_of(
         self, spot: Spot, at: tuple[int, float] | None
     ) -> tuple[float, float, float] | None:
-        """A wrist, where a camera saw it: at the plate, or somewhere about the body."""
+        """A wrist, where a camera saw it: in front of the goods, or somewhere about the body."""
         if self.rng.random() > WRIST_SEEN:
             return None
         if at is not None:
-            point = np.array([PLATE_M * at[1], 10.0 * at[0], 1.0])
+            point = np.array([PLATE_M * at[1], 10.0 * at[0] + 0.2, 1.1])  # bodies are at y > 0
             return tuple(point + self.rng.normal(0.0, 0.1, 3))
         return tuple(np.array([*spot, 1.0]) + self.rng.uniform(-0.35, 0.35, 3))
 
