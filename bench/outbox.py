@@ -281,7 +281,7 @@ async def _heads(folder: Path) -> dict[str, float]:
     times_s = list[float]()
     for _ in range(HEAD_LOOKS):
         started = time.perf_counter()
-        heads = await outbox.due(DESTINATION, ROUND_HEADS, 10)
+        heads = await outbox.due(DESTINATION, ROUND_HEADS, PENDING)
         times_s.append(time.perf_counter() - started)
     if len(heads) != ROUND_HEADS or "blocked" in {head.group for head in heads}:
         raise RuntimeError(f"the heads found are wrong: {len(heads)}")
@@ -329,7 +329,6 @@ def _fill(path: Path) -> None:
             " 'webhook', iif(grp='blocked','parked','ready'), cause FROM"
             " (SELECT grp, id, min(cause) AS cause FROM request GROUP BY grp)"
         )
-        db.execute("UPDATE grp_head SET not_before_ns=1")
         db.execute("COMMIT")
 
 

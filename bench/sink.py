@@ -22,6 +22,8 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 from urllib.parse import unquote
 
+from cloud_sync.service import run_on_loop
+
 TOLERANCE_S = 300
 HEAD_END = b"\r\n\r\n"
 
@@ -43,8 +45,8 @@ def serving(secret: str = "") -> Iterator[Sink]:
     """A sink process; with a secret it verifies what comes and refuses the rest with 401."""
     command = [sys.executable, "-m", "bench.sink", secret]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
     try:
-        assert process.stdout is not None
         yield Sink(f"http://127.0.0.1:{int(process.stdout.readline())}")
     finally:
         process.kill()
@@ -136,10 +138,4 @@ async def main(secret: str) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        import uvloop
-
-        runner = uvloop.run
-    except ImportError:
-        runner = asyncio.run
-    runner(main(sys.argv[1]))
+    run_on_loop(main(sys.argv[1]))

@@ -17,12 +17,12 @@ from pathlib import Path
 from urllib.parse import quote, urlsplit
 
 import aiohttp
-from standardwebhooks import Webhook
 
 from cloud_sync.book import WEBHOOK
 from cloud_sync.outbox import Request
 from cloud_sync.outcomes import Answer
-from cloud_sync.webhooks import sign, signer
+from cloud_sync.public_network import PublicResolver, blocked
+from cloud_sync.webhooks import KEYS_MAX, SecretError, Signing, sign, signer
 from messages.contract import HEADER_ATTEMPT, HEADER_GROUP, HEADER_SEQUENCE
 
 REPLY_BYTES_MAX = 2**20  # a purchase of 1,000 lines is 200 kB
@@ -47,7 +47,8 @@ class Endpoint:
     socket: str = ""
     key_file: str = ""
     secret: str = field(default="", repr=False)
-    signing: Webhook | None = field(default=None, repr=False)
+    signing: Signing | None = field(default=None, repr=False)
+    public: bool = False  # only addresses of the public internet (SSRF)
 
 
 def endpoint(name: str, url: str, key_file: str) -> Endpoint:
@@ -59,11 +60,30 @@ def endpoint(name: str, url: str, key_file: str) -> Endpoint:
     )
 
 
-def webhook_endpoint(url: str, secret_file: str) -> Endpoint:
-    """The retailer's webhook address. Raises EndpointError or webhooks.SecretError."""
+def webhook_endpoint(url: str, secret_file: str, network: str = "public") -> Endpoint:
+    """The retailer's webhook address; private ones only where ``network`` is "private".
+
+    Raises:
+        EndpointError: the address is private, or no address, or the file cannot be read.
+        webhooks.SecretError: its content is no secret.
+    """
     base, socket = checked_url(WEBHOOK, url)
-    secret = read_secret(WEBHOOK, secret_file)
-    return Endpoint(name=WEBHOOK, url=base, socket=socket, secret=secret, signing=signer(secret))
+    public = network == "public"
+    if public and (socket or blocked(urlsplit(base).hostname or "")):
+        raise EndpointError(
+            f"{WEBHOOK}: {_shown(url)} is a private address; if that is meant, set"
+            ' webhook_network = "private" in [cloud]'
+        )
+    text = read_secret(WEBHOOK, secret_file, lines_max=KEYS_MAX)
+    return Endpoint(
+        name=WEBHOOK,
+        url=base,
+        socket=socket,
+        key_file=secret_file,
+        secret=text,
+        signing=signer(text),
+        public=public,
+    )
 
 
 def checked_url(name: str, url: str) -> tuple[str, str]:
@@ -83,8 +103,11 @@ def checked_url(name: str, url: str) -> tuple[str, str]:
     return url, ""
 
 
-def read_secret(name: str, path: str) -> str:
-    """The one line of a key file. Raises EndpointError, which never shows its content."""
+def read_secret(name: str, path: str, *, lines_max: int = 1) -> str:
+    """The line of a key file, or its lines where several are allowed, apart by spaces.
+
+    Raises EndpointError, which never shows its content.
+    """
     if not path:
         raise EndpointError(f"{name}: no key file is configured")
     try:
@@ -95,9 +118,12 @@ def read_secret(name: str, path: str) -> str:
         raise EndpointError(
             f"{name}: key file {path} cannot be read: {type(error).__name__}"
         ) from None
-    if not 0 < len(text) <= KEY_LENGTH_MAX or not text.isprintable() or " " in text:
-        raise EndpointError(f"{name}: key file {path} has to hold one line of printable text")
-    return text
+    lines = text.splitlines() if lines_max > 1 else [text]
+    good = all(line.isprintable() and " " not in line for line in lines)
+    if not 0 < len(text) <= KEY_LENGTH_MAX or not good or len(lines) > lines_max:
+        count = "one line" if lines_max == 1 else f"one to {lines_max} lines"
+        raise EndpointError(f"{name}: key file {path} has to hold {count} of printable text")
+    return " ".join(lines)
 
 
 class Sender:
@@ -111,7 +137,7 @@ class Sender:
             total=timeout_s, connect=min(timeout_s, CONNECT_TIMEOUT_S)
         )
         self._wall_ns = wall_ns
-        self._sessions: dict[str, aiohttp.ClientSession] = {}  # by socket; "" = TCP, shared
+        self._sessions: dict[str, aiohttp.ClientSession] = {}  # by socket; "" = TCP
 
     async def __aenter__(self) -> Sender:
         return self
@@ -123,10 +149,13 @@ class Sender:
     def reload(self, name: str) -> None:
         """Read a key file again, which may have been mended; a bad one leaves the old key."""
         endpoint = self.endpoints[name]
-        if endpoint.signing is None:
-            with contextlib.suppress(EndpointError):
+        with contextlib.suppress(EndpointError, SecretError):
+            if endpoint.signing is None:
                 secret = read_secret(name, endpoint.key_file)
                 self.endpoints[name] = replace(endpoint, secret=secret)
+            else:
+                secret = read_secret(name, endpoint.key_file, lines_max=KEYS_MAX)
+                self.endpoints[name] = replace(endpoint, secret=secret, signing=signer(secret))
 
     async def send(self, request: Request) -> Answer:
         """One attempt, within the time-out; whatever the network does comes back as an answer."""
@@ -151,15 +180,21 @@ class Sender:
             return Answer(status=None, error="no answer within the time-out")
         except (aiohttp.ClientError, OSError) as error:
             text = f"{type(error).__name__}: {error}"[:300]
-            return Answer(status=None, error=text.replace(endpoint.secret, SECRET_MASK))
+            return Answer(
+                status=None,
+                error=_masked(text.encode(), endpoint.secret).decode("utf-8", "replace"),
+            )
 
     def _session(self, endpoint: Endpoint) -> aiohttp.ClientSession:
-        session = self._sessions.get(endpoint.socket)
+        name = f"public:{endpoint.name}" if endpoint.public else endpoint.socket
+        session = self._sessions.get(name)
         if session is None:
             connector = (
                 aiohttp.UnixConnector(endpoint.socket, limit=0)
                 if endpoint.socket
-                else aiohttp.TCPConnector(limit=0)  # the destinations' windows are the bound
+                else aiohttp.TCPConnector(  # the destinations' windows are the bound
+                    limit=0, resolver=PublicResolver() if endpoint.public else None
+                )
             )
             session = aiohttp.ClientSession(
                 connector=connector,
@@ -168,7 +203,7 @@ class Sender:
                 cookie_jar=aiohttp.DummyCookieJar(),
                 trust_env=False,
             )
-            self._sessions[endpoint.socket] = session
+            self._sessions[name] = session
         return session
 
 
@@ -213,7 +248,9 @@ async def _bounded(response: aiohttp.ClientResponse) -> bytes:
 
 
 def _masked(body: bytes, secret: str) -> bytes:
-    return body.replace(secret.encode(), SECRET_MASK.encode()) if secret else body
+    for one in secret.split():
+        body = body.replace(one.encode(), SECRET_MASK.encode())
+    return body
 
 
 def _shown(url: str) -> str:

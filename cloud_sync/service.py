@@ -23,7 +23,7 @@ import time
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol, TypeVar
 
 import aiosqlite
 
@@ -56,6 +56,8 @@ DRAIN_PROBES = 2  # --drain gives a barred destination this many chances
 
 ALARMING = (Verdict.REFUSED, Verdict.BARRED, Verdict.GONE)
 
+T = TypeVar("T")
+
 log = logging.getLogger("walkout.sync")
 
 
@@ -68,7 +70,7 @@ def main(config: Path, *, drain: bool = False) -> int:
     """
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s %(message)s")
     try:
-        return asyncio.run(run(load(config), drain=drain))
+        return run_on_loop(run(load(config), drain=drain))
     except (ConfigError, EndpointError, SecretError) as error:
         print(f"walkout sync: {error}", file=sys.stderr)
         return EX_CONFIG
@@ -78,6 +80,15 @@ def main(config: Path, *, drain: bool = False) -> int:
     except Exception:
         log.critical("the sync process ends; its supervisor starts it anew", exc_info=True)
         return 1
+
+
+def run_on_loop(work: Coroutine[Any, Any, T]) -> T:
+    """``asyncio.run``, on uvloop where it is installed: webhooks leave half as fast without."""
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.run(work)
+    return uvloop.run(work)
 
 
 async def run(config: StoreConfig, *, drain: bool = False) -> int:
@@ -449,5 +460,6 @@ def _endpoints(config: StoreConfig) -> dict[str, Endpoint]:
         endpoint(retailer.DESTINATION, cloud.retailer_url, cloud.retailer_key_file),
     ]
     if cloud.webhook_url:
-        found.append(webhook_endpoint(cloud.webhook_url, cloud.webhook_secret_file))
+        secret, network = cloud.webhook_secret_file, cloud.webhook_network
+        found.append(webhook_endpoint(cloud.webhook_url, secret, network))
     return {one.name: one for one in found}
