@@ -58,6 +58,9 @@ async def post(db: Transaction, journal: Journal) -> int:
         LedgerRefusalError: a floor would be broken.
     """
     floored = [p for p in journal.postings if chart.kind_of(p.account).floor is not None]
+    if len(floored) > 1:  # in one order everywhere: nobody waits in a circle
+        for posting in sorted(floored, key=lambda p: (p.account, p.amount.currency)):
+            await lock(db, posting.account, posting.amount.currency)
     for posting in sorted(floored, key=lambda p: -p.amount.minor):  # what can be refused first
         await _move(db, posting)
     row = await db.one(_JOURNAL, journal.kind, journal.reference, journal.at_s)

@@ -36,8 +36,11 @@ class Verified:
 
 
 async def seal(db: Transaction) -> int:
-    """Append what is in the outbox to the chain; how many journals."""
-    top = await db.one("SELECT seq, digest FROM chain ORDER BY seq DESC LIMIT 1 FOR UPDATE")
+    """Append what is in the outbox to the chain; how many journals.
+
+    Two at once want the same ``seq``: the second is run again, and finds the outbox empty.
+    """
+    top = await db.one("SELECT seq, digest FROM chain ORDER BY seq DESC LIMIT 1")
     seq, digest = top if top is not None else (0, GENESIS)
     links = list[Row]()
     for journal, content in _journals(await db.all(_UNSEALED, SEAL_MAX)):

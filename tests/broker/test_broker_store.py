@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from both_databases import (
     LIMIT_MINOR,
+    Databases,
     Ledger,
     account_of,
     capture_of,
@@ -21,7 +22,15 @@ from both_databases import (
     transfer_of,
 )
 
-from broker import accounts, books, chain, idempotency, store, transfers
+from broker import (
+    accounts,
+    books,
+    chain,
+    idempotency,
+    postgresql_database,
+    store,
+    transfers,
+)
 from broker.database import CommitError, Transaction
 from broker.group_commit import Writer, connect
 from broker.idempotency import KEPT_S, Answer
@@ -71,6 +80,28 @@ def test_nobody_edits_or_deletes_what_was_posted(opened: Ledger, table: str) -> 
         with pytest.raises(Exception, match="append-only"):
             opened.change(statement)
     assert opened.rows(f"SELECT * FROM {table} ORDER BY 1, 2") == before
+
+
+def test_role_that_serves_can_do_its_work_and_not_change_the_past(databases: Databases) -> None:
+    where = databases.new("postgresql")
+    databases.start().sql("CREATE ROLE server LOGIN")
+    asyncio.run(postgresql_database.migrate(where, "server"))
+    ledger = Ledger(replace(where, url=where.url.replace("walkout@", "server@")))
+    ledger.do(lambda db: store.open_account(db, account_of("anna"), 0))
+    placed(ledger, "v1", 500)
+    captured(ledger, "v1", "c1", 300)
+    assert ledger.transfer(claim_of("k"), transfer_of("t", 5)).status == 201
+    assert ledger.do(chain.seal) == 2
+    ledger.do(lambda db: store.sweep(db, HOLD_VALIDITY_S))
+    ledger.do(lambda db: accounts.snapshot(db, HOLD_VALIDITY_S))
+    ledger.do(lambda db: idempotency.purge(db, 2 * KEPT_S))
+    assert ledger.ask(chain.verify).broken == ()
+    for table in APPEND_ONLY:
+        for statement in (f"DELETE FROM {table}", f"ALTER TABLE {table} DISABLE TRIGGER ALL"):
+            with pytest.raises(Exception, match=r"permission denied|must be owner"):
+                ledger.change(statement)
+    ledger.close()
+    databases.drop(where)
 
 
 def test_expired_hold_frees_its_amount_and_cannot_be_captured(opened: Ledger) -> None:
