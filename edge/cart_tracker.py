@@ -11,9 +11,8 @@ The model is in docs/CARTS.md; its pieces are edge/cart_*.py.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import replace
-from typing import Protocol
 
 import numpy as np
 
@@ -26,21 +25,20 @@ from edge.carts.decision import (
     put_verdict,
     take_verdict,
 )
-from edge.carts.handing import FLOOR, REASON, Handed, handed, left_behind, proven
+from edge.carts.handing import Handed, proven
 from edge.carts.holdings import holdings, line_of_return, probability_of_coming_back
-from edge.carts.meetings import (
-    APART_NS,
-    LOOK_EVERY_NS,
-    LOOK_NS,
-    Meeting,
-    after_look,
-    hands_met,
-    likely_visits,
-)
 from edge.carts.memory import Memory, after_look_at_facings, after_put, after_take, wrong_facings
 from edge.carts.outcomes import Outcomes, StepView, fits
 from edge.carts.planogram import Planogram
 from edge.carts.put import Holdings, explain_put
+from edge.carts.questions import (
+    all_in_doubt,
+    evidence_of,
+    handed_over,
+    returned,
+    taken,
+    undecided,
+)
 from edge.carts.state import (
     PARTS_MAX,
     CartTrackerState,
@@ -51,20 +49,15 @@ from edge.carts.state import (
     joined,
     step_view,
 )
-from edge.carts.stoops import USUAL_NS, stooped
 from edge.carts.take import explain_take
-from edge.carts.who import Actors, Window, actors_at
+from edge.carts.unweighed import Doubtful, People, looked, passed_on
+from edge.carts.who import Actors, actors_at
 from edge.sensors.weight_steps import StepFlag, WeightSteps
 from messages.arrays import Bools, Floats
 from messages.cart import DEADLINE, Cart
 from messages.events import (
-    Candidate,
     Event,
     Evidence,
-    ItemHandedOver,
-    ItemReturned,
-    ItemTaken,
-    LineState,
     ReviewRequested,
     ReviewResolved,
     VisitKind,
@@ -83,21 +76,12 @@ GAP_MARGIN_NS = 2_000_000_000  # around a step after a gap: its bounds are only 
 GAP_CONFIDENCE = 0.9  # other things may have happened while the sensors were off
 MISTAKABLE_CONFIDENCE = 0.9  # with the default threshold a person decides
 NOTICEABLE = 0.02
-STOOP_NS = 2_500_000_000  # looks that follow each other see one stoop
 LIFT_UNITS_MAX = 2  # in one hand that holds them half lifted
 FITS_BADLY, FITS_WELL = 0.5, 0.9  # a step that is part of a lift, and the lift
 CLIPPED_CONFIDENCE = 0.9  # a plate that could not be read may have hidden part of it
 HELD_STEPS_MAX = 512  # some thirty shelves knocked at once; beyond, the oldest is judged at once
 REVIEWS_MAX = 1024  # open questions: a shelf that rattles all day; beyond, the oldest ends
-DOUBT_ALL = 0.5  # after a failure: nobody knows whether an item is still held
 EVIDENCE = "evidence"  # ``ReviewResolved.by`` when later steps decided
-
-
-class People(Protocol):
-    """The person tracker, as far as carts need it."""
-
-    def between(self, start_ns: int, end_ns: int) -> Window: ...
-    def covered_until_ns(self) -> int: ...
 
 
 class CartTracker:
@@ -127,7 +111,9 @@ class CartTracker:
     def visit_left(self, visit: VisitId, at_ns: int) -> list[Event]:
         """The party is out: steps that begin after ``at_ns`` cannot be theirs."""
         self._record(visit).left_at_ns = at_ns
-        return self._passed_on(at_ns, [m for m in self.state.meetings if visit in m.visits])
+        theirs = [m for m in self.state.meetings if visit in m.visits]
+        charge_min = self.config.decision.charge_probability_min
+        return self._unweighed(at_ns, passed_on(self.state, theirs, charge_min))
 
     def planogram_changed(self, facing: str, sku: Sku) -> None:
         """A facing holds another product from now on.
@@ -153,7 +139,8 @@ class CartTracker:
             strangers: people inside who came through a gate without a credential.
         """
         self._strangers = strangers
-        met = self._meetings(now_ns, people)
+        charge_min = self.config.decision.charge_probability_min
+        met = self._unweighed(now_ns, looked(self.state, people, self._plates_m, charge_min))
         new = held_steps(now_ns, steps, self.config, self._planogram)
         self._count("steps", len(new))
         due = sorted([*self.state.held, *new], key=lambda h: (h.ended_at_ns, h.step_id))
@@ -204,7 +191,7 @@ class CartTracker:
         """The visit's deadline passed: close the questions that no other open cart waits for."""
         open_ = [self.state.reviews.get(r.review) for r in self.carts[visit].reviews]
         return [
-            self._resolve(_undecided(review, now_ns))
+            self._resolve(undecided(review, now_ns))
             for review in open_
             if review is not None and not self._waited_for(review, besides=visit)
         ]
@@ -212,7 +199,7 @@ class CartTracker:
     def doubt_all(self, now_ns: int, reason: str) -> list[Event]:
         """Something failed: what every open cart holds is uncertain, so nobody is charged."""
         return [
-            self._ask(now_ns, _all_in_doubt(cart, reason), Evidence(note=reason))
+            self._ask(now_ns, all_in_doubt(cart, reason), Evidence(note=reason))
             for visit, cart in list(self.carts.items())
             if self.state.visits[visit].kind is VisitKind.SHOPPER
         ]
@@ -230,72 +217,18 @@ class CartTracker:
 
     # --- goods from hand to hand ---------------------------------------------------------------
 
-    def _meetings(self, now_ns: int, people: People) -> list[Event]:
-        """Look whose hands meet; a meeting that is over makes lines doubtful."""
-        state, until_ns = self.state, people.covered_until_ns()
+    def _unweighed(self, now_ns: int, doubtful: Doubtful) -> list[Event]:
+        """Lines that may have left a cart are asked about; likely ones go to the other cart."""
         events: list[Event] = []
-        if until_ns - state.looked_at_ns >= LOOK_EVERY_NS and state.visits:
-            state.looked_at_ns = until_ns
-            events = self._stooped(now_ns, people.between(until_ns - USUAL_NS, until_ns))
-            window = people.between(until_ns - LOOK_NS, until_ns)
-            near = hands_met(window)
-            if len(near.row) or state.meetings:
-                whose = likely_visits(window, list(state.visits))
-                state.meetings = after_look(state.meetings, near, whose, until_ns)
-        over = [m for m in state.meetings if not m.open_ and until_ns - m.at_ns >= APART_NS]
-        return [*events, *self._passed_on(now_ns, over)]
-
-    def _stooped(self, now_ns: int, window: Window) -> list[Event]:
-        """What somebody may have left on the floor is asked about."""
-        state, charge_min = self.state, self.config.decision.charge_probability_min
-        rows = stooped(window, self._plates_m)
-        whose = likely_visits(window, list(state.visits)) if len(rows) else []
-        events: list[Event] = []
-        for visit in sorted({whose[row] for row in rows.tolist()} & state.visits.keys()):
-            again = now_ns - state.stooped_ns.get(visit, -STOOP_NS) < STOOP_NS
-            state.stooped_ns[visit] = now_ns
-            if again or state.visits[visit].kind is VisitKind.STAFF:
-                continue
-            note = Evidence(started_at_ns=now_ns - USUAL_NS, ended_at_ns=now_ns, note=FLOOR)
-            for line in left_behind(visit, self.carts[visit], now_ns - USUAL_NS, charge_min):
-                events.append(self._ask(now_ns, line.doubt(), note))
-        return events
-
-    def _passed_on(self, now_ns: int, meetings: Sequence[Meeting]) -> list[Event]:
-        """Lines of those who met are asked about; the likely ones go to the other cart."""
-        events: list[Event] = []
-        shoppers = [v for v, r in self.state.visits.items() if r.kind is VisitKind.SHOPPER]
-        for meeting in meetings:
-            self.state.meetings.remove(meeting)
-            note = Evidence(
-                started_at_ns=meeting.at_ns - LOOK_NS,
-                ended_at_ns=meeting.at_ns,
-                track_ids=meeting.tracks,
-                note=REASON,
-            )
-            for line in handed(
-                meeting, self.carts, shoppers, self.config.decision.charge_probability_min
-            ):
-                events += [self._handed_over(now_ns, line, note)] if line.moves else []
-                events.append(self._ask(now_ns, line.doubt(), note))
+        for line, note in doubtful:
+            events += [self._handed_over(now_ns, line, note)] if line.moves else []
+            events.append(self._ask(now_ns, line.doubt(), note))
         return events
 
     def _handed_over(self, now_ns: int, line: Handed, note: Evidence) -> Event:
         assert line.taker is not None
-        record = self._record(line.taker)
-        record.lines_made += 1
-        return self._emit(
-            ItemHandedOver(
-                at_ns=now_ns,
-                from_visit=line.giver,
-                to_visit=line.taker,
-                sku=line.sku,
-                quantity=line.quantity,
-                probability=line.claim,
-                evidence=note,
-                line=LineId(f"{line.taker}-l{record.lines_made}"),
-            )
-        )
+        name = self._new_line(line.taker)
+        return self._emit(handed_over(now_ns, line, line.taker, name, note))
 
     def _proven(self, now_ns: int, part: SurePart) -> list[Event]:
         """Who puts something back had it: a question whether it was passed on is answered."""
@@ -304,7 +237,7 @@ class CartTracker:
         if found is None:
             return []
         review, units = found
-        event = replace(_undecided(review, now_ns), by=EVIDENCE)
+        event = replace(undecided(review, now_ns), by=EVIDENCE)
         return [
             self._resolve(
                 replace(event, visit=part.visit, sku=sku, quantity=units) if units else event
@@ -331,19 +264,12 @@ class CartTracker:
         self, now_ns: int, held: HeldStep, view: StepView, people: People, about: Circumstances
     ) -> list[Event]:
         outcomes, before = self._explained(view, about), list[Event]()
-        if fits(outcomes) < FITS_BADLY:
-            for part in reversed(self.state.parts):
-                both = joined(part.held, held)
-                seen = None if both is None else step_view(both, self.config, self._planogram)
-                if both is None or seen is None or part.review not in self.reviews:
-                    continue
-                whole = self._circumstances(both, self._actors(both, seen, people))
-                better = self._explained(seen, whole)
-                if fits(better, LIFT_UNITS_MAX) >= FITS_WELL:
-                    held, view, about, outcomes = both, seen, whole, better
-                    undone = replace(_undecided(self.reviews[part.review], now_ns), by=EVIDENCE)
-                    before.append(self._resolve(undone))
-                    break
+        whole = self._whole_lift(held, people) if fits(outcomes) < FITS_BADLY else None
+        if whole is not None:
+            part, held, view, about = whole
+            outcomes = self._explained(view, about)
+            undone = undecided(self.reviews[part.review], now_ns)
+            before.append(self._resolve(replace(undone, by=EVIDENCE)))
         verdict = take_verdict(outcomes, about)
         ids = self._planogram.facing_ids
         self.state.facing_wrong = after_look_at_facings(
@@ -353,11 +279,22 @@ class CartTracker:
         memory = after_take(memory, outcomes)
         events = self._events_of(now_ns, held, view, about.actors, verdict, memory)
         if fits(outcomes) < FITS_BADLY and verdict.doubts:
-            part = PartOfLift(
-                held=held, review=ReviewId(f"{self.config.store}-r{self.state.reviews_made}")
-            )
-            self.state.parts = [*self.state.parts, part][-PARTS_MAX:]
+            first = PartOfLift(held=held, review=next(reversed(self.reviews)))
+            self.state.parts = [*self.state.parts, first][-PARTS_MAX:]
         return [*before, *events]
+
+    def _whole_lift(
+        self, held: HeldStep, people: People
+    ) -> tuple[PartOfLift, HeldStep, StepView, Circumstances] | None:
+        """The lift that a step ends, with an earlier step that is still in question."""
+        for part in reversed(self.state.parts):
+            both = joined(part.held, held) if part.review in self.reviews else None
+            view = None if both is None else step_view(both, self.config, self._planogram)
+            if both is not None and view is not None:
+                about = self._circumstances(both, self._actors(both, view, people))
+                if fits(self._explained(view, about), LIFT_UNITS_MAX) >= FITS_WELL:
+                    return part, both, view, about
+        return None
 
     def _explained(self, view: StepView, about: Circumstances) -> Outcomes:
         """What may have been taken."""
@@ -384,7 +321,7 @@ class CartTracker:
             verdict = Verdict(counted="returns_of_takes_in_doubt")
         events = self._events_of(now_ns, held, view, actors, verdict, memory)
         if back is not None:
-            events.append(self._resolve(replace(_undecided(back, now_ns), by=EVIDENCE)))
+            events.append(self._resolve(replace(undecided(back, now_ns), by=EVIDENCE)))
         return events
 
     def _actors(self, held: HeldStep, view: StepView, people: People) -> Actors:
@@ -460,7 +397,7 @@ class CartTracker:
     ) -> list[Event]:
         self._count(verdict.counted)
         self.state.misplaced, self.state.foreign = memory.misplaced, memory.foreign
-        evidence = self._evidence(held, view, actors)
+        evidence = evidence_of(held, view, actors, self._planogram)
         events: list[Event] = []
         for part in verdict.sure:
             if view.mass_g < 0:
@@ -469,52 +406,19 @@ class CartTracker:
                 events += [self._returned(now_ns, part, evidence), *self._proven(now_ns, part)]
         return [*events, *(self._ask(now_ns, doubt, evidence) for doubt in verdict.doubts)]
 
-    def _evidence(self, held: HeldStep, view: StepView, actors: Actors) -> Evidence:
-        plates, share = self._planogram.share(view.shelf, view.plate_mass_g)
-        return Evidence(
-            started_at_ns=held.started_at_ns,
-            ended_at_ns=held.ended_at_ns,
-            shelf=held.shelf,
-            plates=plates,
-            plate_share=tuple(float(s) for s in share),
-            mass_g=held.mass_g,
-            mass_sd_g=held.mass_sd_g,
-            step_ids=(*held.earlier, held.step_id),
-            track_ids=actors.tracks,
-            note="" if actors.seen else "nobody seen near the shelf",
-        )
-
     def _taken(self, now_ns: int, part: SurePart, evidence: Evidence) -> Event:
-        record = self._record(part.visit)
-        record.lines_made += 1
         product = self.config.products[part.product]
-        return self._emit(
-            ItemTaken(
-                at_ns=now_ns,
-                visit=part.visit,
-                sku=product.id,
-                quantity=part.quantity,
-                probability=part.probability,
-                line=LineId(f"{part.visit}-l{record.lines_made}"),
-                evidence=evidence,
-                unit=product.unit,
-            )
-        )
+        return self._emit(taken(now_ns, part, product, self._new_line(part.visit), evidence))
 
     def _returned(self, now_ns: int, part: SurePart, evidence: Evidence) -> Event:
         product = self.config.products[part.product]
-        return self._emit(
-            ItemReturned(
-                at_ns=now_ns,
-                visit=part.visit,
-                sku=product.id,
-                quantity=part.quantity,
-                probability=part.probability,
-                line=line_of_return(self.carts[part.visit], product.id),
-                evidence=evidence,
-                unit=product.unit,
-            )
-        )
+        line = line_of_return(self.carts[part.visit], product.id)
+        return self._emit(returned(now_ns, part, product, line, evidence))
+
+    def _new_line(self, visit: VisitId) -> LineId:
+        record = self._record(visit)
+        record.lines_made += 1
+        return LineId(f"{visit}-l{record.lines_made}")
 
     def _ask(self, now_ns: int, doubt: Doubt, evidence: Evidence) -> Event:
         self.state.reviews_made += 1
@@ -552,7 +456,7 @@ class CartTracker:
             for i, review in enumerate(self.reviews.values())
             if i < over or (now_ns - review.at_ns >= limit_ns and not self._waited_for(review))
         ]
-        return [self._resolve(_undecided(review, now_ns)) for review in ended]
+        return [self._resolve(undecided(review, now_ns)) for review in ended]
 
     def _waited_for(self, review: ReviewRequested, besides: VisitId | None = None) -> bool:
         return any(v in self.carts and v != besides for v in review.visits)
@@ -564,25 +468,3 @@ class CartTracker:
 
     def _count(self, name: str, units: int = 1) -> None:
         self.state.counters[name] = self.state.counters.get(name, 0) + units
-
-
-def _undecided(review: ReviewRequested, now_ns: int) -> ReviewResolved:
-    return ReviewResolved(
-        at_ns=now_ns, review=review.review, visit=None, sku=None, quantity=0, by=DEADLINE
-    )
-
-
-def _all_in_doubt(cart: Cart, reason: str) -> Doubt:
-    """Each unit of the cart may have been put back, or more may have been taken."""
-    sure = [line for line in cart.lines if line.state is LineState.CHARGED]
-    candidates = tuple(
-        Candidate(
-            visit=cart.visit,
-            sku=sku,
-            quantity=-cart.quantity(sku, charged_only=True),
-            probability=DOUBT_ALL,
-        )
-        for sku in dict.fromkeys(line.sku for line in sure)
-    )
-    reason = f"Part of what the sensors saw was lost: {reason}"
-    return Doubt(reason=reason, candidates=candidates, visits=(cart.visit,))

@@ -1,0 +1,100 @@
+"""What no plate weighs: hands that met, and hands that went down to the floor.
+
+Looked for every 0.3 s in what was known of people; gives the lines that become doubtful.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from edge.carts.handing import FLOOR, REASON, Handed, handed, left_behind
+from edge.carts.meetings import (
+    APART_NS,
+    LOOK_EVERY_NS,
+    LOOK_NS,
+    Meeting,
+    after_look,
+    hands_met,
+    likely_visits,
+)
+from edge.carts.state import CartTrackerState
+from edge.carts.stoops import USUAL_NS, stooped
+from edge.carts.who import Window
+from messages.arrays import Floats
+from messages.events import Evidence, VisitKind
+from messages.ids import VisitId
+
+STOOP_NS = 2_500_000_000  # looks that follow each other see one stoop
+
+Doubtful = list[tuple[Handed, Evidence]]
+
+
+class People(Protocol):
+    """The person tracker, as far as carts need it."""
+
+    def between(self, start_ns: int, end_ns: int) -> Window: ...
+    def covered_until_ns(self) -> int: ...
+
+
+def looked(
+    state: CartTrackerState, people: People, plates_m: Floats, charge_min: float
+) -> Doubtful:
+    """Look when it is time; what is over by now makes lines doubtful.
+
+    Args:
+        state: its meetings, stoops and time of the last look are brought up to date.
+        plates_m: (p, 2) centres of all plates.
+    """
+    until_ns, doubtful = people.covered_until_ns(), Doubtful()
+    if until_ns - state.looked_at_ns >= LOOK_EVERY_NS and state.visits:
+        state.looked_at_ns = until_ns
+        inside = list(state.visits)
+        before = people.between(until_ns - USUAL_NS, until_ns)
+        doubtful += _left(state, before, inside, plates_m, until_ns, charge_min)
+        window = people.between(until_ns - LOOK_NS, until_ns)
+        near = hands_met(window)
+        if len(near.row) or state.meetings:
+            whose = likely_visits(window, inside)
+            state.meetings = after_look(state.meetings, near, whose, until_ns)
+    over = [m for m in state.meetings if not m.open_ and until_ns - m.at_ns >= APART_NS]
+    return doubtful + passed_on(state, over, charge_min)
+
+
+def passed_on(state: CartTrackerState, meetings: Sequence[Meeting], charge_min: float) -> Doubtful:
+    """Lines of those who met; the meetings are over."""
+    shoppers = [v for v, record in state.visits.items() if record.kind is VisitKind.SHOPPER]
+    doubtful = Doubtful()
+    for meeting in meetings:
+        state.meetings.remove(meeting)
+        note = Evidence(
+            started_at_ns=meeting.at_ns - LOOK_NS,
+            ended_at_ns=meeting.at_ns,
+            track_ids=meeting.tracks,
+            note=REASON,
+        )
+        lines = handed(meeting, state.carts, shoppers, charge_min)
+        doubtful += [(line, note) for line in lines]
+    return doubtful
+
+
+def _left(
+    state: CartTrackerState,
+    window: Window,
+    inside: Sequence[VisitId],
+    plates_m: Floats,
+    now_ns: int,
+    charge_min: float,
+) -> Doubtful:
+    """What somebody who stoops may have left on the floor."""
+    rows = stooped(window, plates_m)
+    whose = likely_visits(window, inside) if len(rows) else []
+    doubtful = Doubtful()
+    for visit in sorted({whose[row] for row in rows.tolist()} & state.visits.keys()):
+        again = now_ns - state.stooped_ns.get(visit, -STOOP_NS) < STOOP_NS
+        state.stooped_ns[visit] = now_ns
+        if not again and state.visits[visit].kind is VisitKind.SHOPPER:
+            note = Evidence(started_at_ns=now_ns - USUAL_NS, ended_at_ns=now_ns, note=FLOOR)
+            lines = left_behind(visit, state.carts[visit], now_ns - USUAL_NS, charge_min)
+            doubtful += [(line, note) for line in lines]
+    return doubtful
