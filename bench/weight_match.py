@@ -48,7 +48,9 @@ class Tally:
 
     def figures(self) -> dict[str, float]:
         """Names as ``walkout bench weights --json`` prints them."""
+        soon = _ratio(self.provisional_right, self.provisional)
         return {
+            **({"provisional_precision": soon} if self.provisional else {}),
             "step_recall": _ratio(self.matched, self.truths),
             "step_precision": _ratio(self.matched, self.found),
             "step_mass_right": _ratio(self.weighed, self.matched),
@@ -56,7 +58,6 @@ class Tally:
             **_percentiles("delay_ms", self.delay_ms),
             **_percentiles("final_delay_ms", self.final_delay_ms),
             **_percentiles("below_five_sigma_delay_ms", self.delay_weak_ms),
-            "provisional_precision": _ratio(self.provisional_right, self.provisional),
             "mass_error_g_p50": _quantile(np.abs(self.error_g), 0.5),
             "steps_true": self.truths,
             "steps_found": self.found,

@@ -7,9 +7,9 @@ matches a change by shelf, time and sign of mass (``bench.weight_match``). ``SEE
 to tune anything; ``TUNING_SEEDS`` were.
 
 The delay of a step counts from the moment that the first 200 ms of samples after its release have
-been received, to the first report of it, provisional or final, in the engine's steps of 100 ms;
-changes below five sigma of the noise are left out of it, as are those never found. The release is
-the instant after which nothing loads the plates for 200 ms.
+been received, to the first report of its mass, provisional or final, in the engine's steps of
+100 ms; changes below five sigma of the noise are left out of it, as are those never found or
+weighed wrong. The release is the instant after which nothing loads the plates for 200 ms.
 """
 
 from __future__ import annotations
