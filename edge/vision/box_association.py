@@ -20,7 +20,7 @@ CUTOFF2 = 16.0  # squared normalized distance: 99.7 % of true pairs (chi-square,
 TENTATIVE_COST = 8.0  # a confirmed person explains a box before a newborn does
 LOW_COST = 4.0  # a box of low score, as against a good one
 MISS_COST = 48.0  # dearer than any pair: a box in reach is explained if it can be
-CLEAR_MARGIN = 6.0  # a pair ahead of all rivals by this (odds of 20) is not in doubt
+CLEAR_MARGIN = 3.0  # a pair ahead of all rivals of both by this (odds of 4.5 each) is plain
 EXACT_MIN = 40  # rival pairs from which looking for clear ones is cheaper than a bigger problem
 SAME_PERSON = 0.3  # overlap (intersection over union) with somebody seen: no new person
 _NONE = np.zeros(0, np.int64)
@@ -76,23 +76,28 @@ def assign(pairs: BoxPairs) -> Ints:
     if not len(t):
         return _NONE
     alone = (np.bincount(t).take(t) == 1) & (np.bincount(d).take(d) == 1)
+    taken: Ints = alone.nonzero()[0]
     rest = (~alone).nonzero()[0]
     if len(rest) > EXACT_MIN:
         clear = _clear(t.take(rest), d.take(rest), pairs.cost.take(rest))
-        alone[rest[clear]] = True
-        gone_t, gone_d = np.zeros(t.max() + 1, np.bool_), np.zeros(d.max() + 1, np.bool_)
-        gone_t[t[alone]] = gone_d[d[alone]] = True
-        rest = rest[~(gone_t.take(t.take(rest)) | gone_d.take(d.take(rest)))]
-    taken: Ints = alone.nonzero()[0]
+        taken = np.concatenate((taken, rest[clear]))
+        rest = rest[~_gone(t, taken).take(rest) & ~_gone(d, taken).take(rest)]
     if not len(rest):
         return taken
     best = rest[_exact(t.take(rest), d.take(rest), pairs.cost.take(rest))]
     return np.concatenate((taken, best))
 
 
+def _gone(index: Ints, taken: Ints) -> Bools:
+    """(k,) pairs whose track (or box) is among those of the pairs taken."""
+    gone = np.zeros(int(index.max()) + 1, np.bool_)
+    gone[index.take(taken)] = True
+    return gone.take(index)
+
+
 def _clear(t: Ints, d: Ints, cost: Floats) -> Bools:
     """(k,) pairs cheaper than every other of their track and of their box by ``CLEAR_MARGIN``."""
-    return _ahead(t, cost) & _ahead(d, cost)
+    return np.asarray(_ahead(t, cost) & _ahead(d, cost))
 
 
 def _ahead(group: Ints, cost: Floats) -> Bools:
