@@ -48,7 +48,7 @@ def broker(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Broker]:
     """One broker for the tests that only use it; each takes accounts of its own."""
-    url = databases.new(request.param).url
+    url = databases.new(request.param).url if request.param == "postgresql" else ""
     running = start_broker(tmp_path_factory.mktemp("broker"), url)
     yield running
     running.end()
