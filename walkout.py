@@ -974,6 +974,12 @@ def track(
 def bench(
     name: Annotated[str, typer.Argument(help="Which: pipeline, replay, weights, outbox, ...")],
     as_json: AsJson = False,
+    peers: Annotated[
+        bool, typer.Option("--peers/--no-peers", help="tracker: install and run the peers.")
+    ] = True,
+    data: Annotated[
+        Path | None, typer.Option(help="tracker: MOTChallenge folders with det.txt and gt.txt.")
+    ] = None,
 ) -> None:
     """A benchmark, its peers in the same run."""
     import importlib
@@ -985,9 +991,16 @@ def bench(
         "outbox": "bench.outbox",
         "webhooks": "bench.webhooks",
         "ledger": "bench.ledger",
+        "tracker": "bench.tracker",
     }
     if name not in benches:
         _fail(f"no bench named {name!r}; there are: {', '.join(benches)}")
+    if name == "tracker":
+        import bench.tracker
+
+        _exit(_or_fail(lambda: bench.tracker.main(as_json, peers=peers, data=data)))
+    if not peers or data is not None:
+        _fail(f"--no-peers and --data are for the tracker bench, not for {name}")
     _exit(importlib.import_module(benches[name]).main(json_output=as_json))
 
 
