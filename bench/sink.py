@@ -58,7 +58,8 @@ def serving(secret: str = "") -> Iterator[Sink]:
 class Counts:
     key: bytes
     came: dict[str, list[str]] = field(default_factory=dict)  # Walkout-Group -> keys, in order
-    effects: dict[str, int] = field(default_factory=dict)  # webhook-id -> how often applied
+    known: set[str] = field(default_factory=set)  # webhook-ids
+    effects: dict[str, int] = field(default_factory=dict)  # delivery's own name -> times applied
     ok: int = 0
     bad: int = 0
     repeats: int = 0
@@ -69,13 +70,15 @@ class Counts:
             self.bad += 1
             return b"401 Unauthorized"
         self.ok += 1
+        name = unquote(headers[b"idempotency-key"].decode())
         group = unquote(headers.get(b"walkout-group", b"").decode())
-        self.came.setdefault(group, []).append(unquote(headers[b"idempotency-key"].decode()))
+        self.came.setdefault(group, []).append(name)
         message = headers.get(b"webhook-id", headers[b"idempotency-key"]).decode()
-        if message in self.effects:
-            self.repeats += 1  # known: answered, not applied
-        else:
-            self.effects[message] = 1
+        if message in self.known:
+            self.repeats += 1  # answered, not applied
+        else:  # a sender that changed the id over retries would get here twice for one delivery
+            self.known.add(message)
+            self.effects[name] = self.effects.get(name, 0) + 1
         return b"204 No Content"
 
     def _genuine(self, headers: dict[bytes, bytes], body: bytes) -> bool:

@@ -66,6 +66,7 @@ def test_carts_become_receipts_and_all_books_agree(tmp_path: Path) -> None:
             retailer_key_file=str(tmp_path / "retailer" / "retailer.key"),
             broker_key_file=str(tmp_path / "broker" / "store.key"),
             webhook_url=f"{shop}/v1/webhooks",
+            webhook_network="private",
             webhook_secret_file=str(tmp_path / "retailer" / "webhook.secret"),
             backoff_start_s=0.001,
             backoff_max_s=0.1,
