@@ -7,7 +7,6 @@ are single precision: 0.1 mm at a kilometre from the origin.
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -73,11 +72,7 @@ class TrackHistory:
 
     def newest_ns(self) -> int:
         """Time of the newest sample; call it only when there is one."""
-        return self.sampled_ns(self.length - 1)
-
-    def sampled_ns(self, i: int) -> int:
-        """Time of the i-th oldest sample."""
-        return int(self.at_ns[(self.head + i) % SAMPLES_MAX])
+        return int(self.at_ns[(self.head + self.length - 1) % SAMPLES_MAX])
 
 
 def record(
@@ -115,19 +110,20 @@ def record(
 
 def window(history: TrackHistory, start_ns: int, end_ns: int) -> TrackWindow:
     """Samples in [start, end]; when there is none inside, the nearest one on either side."""
-    samples = range(history.length)
-    first = bisect_left(samples, start_ns, key=history.sampled_ns)
-    last = bisect_right(samples, end_ns, key=history.sampled_ns)
+    slots = (history.head + np.arange(history.length)) % SAMPLES_MAX
+    at_ns = history.at_ns[slots]
+    first = int(np.searchsorted(at_ns, start_ns))
+    last = int(np.searchsorted(at_ns, end_ns, side="right"))
     if first >= last:
-        first, last = max(first - 1, 0), min(first + 1, history.length)
-    return _window(history, (history.head + np.arange(first, last)) % SAMPLES_MAX)
+        first, last = max(first - 1, 0), min(first + 1, len(slots))
+    return _window(history, slots[first:last])
 
 
 def _window(history: TrackHistory, slots: Ints) -> TrackWindow:
     present = np.arange(history.track_id.shape[1]) < history.count[slots][:, None]
     sample, place = np.nonzero(present)
     slot = slots[sample]
-    ids, column = _distinct(history.track_id[slot, place], history.count[slots])
+    ids, column = np.unique(history.track_id[slot, place], return_inverse=True)
     k, n = len(slots), len(ids)
     position = np.full((k, n, 2), np.nan)
     position[sample, column] = history.position[slot, place]
@@ -146,24 +142,6 @@ def _window(history: TrackHistory, slots: Ints) -> TrackWindow:
         visits=tuple(history.names[int(number)] for number in numbers),
         identity=identity,
     )
-
-
-def _distinct(track_id: Ints, count: Ints) -> tuple[Ints, Ints]:
-    """The distinct ids, sorted, and the place of each entry among them.
-
-    Args:
-        track_id: of all samples, one sample after another. count: (k,) how many each has.
-    """
-    k, n = len(count), int(count[0]) if len(count) else 0
-    if k and k * n == len(track_id):
-        table = track_id.reshape(k, n)
-        if (table == table[0]).all() and (count == n).all():  # nobody came or went
-            order = table[0].argsort()
-            rank = np.empty(n, np.int64)
-            rank[order] = np.arange(n)
-            return table[0][order], np.tile(rank, k)
-    ids, column = np.unique(track_id, return_inverse=True)
-    return ids, column
 
 
 def _dense(
