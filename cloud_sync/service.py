@@ -40,6 +40,7 @@ from cloud_sync.outbox import NewRequest, Outbox, Request
 from cloud_sync.outcomes import Answer, Verdict
 from cloud_sync.payments import broker
 from cloud_sync.purchase import SettlementError, Terms
+from cloud_sync.queue_clock import Clock, QueueClock
 from cloud_sync.views import deliveries, receipts, summary
 from cloud_sync.webhooks import SecretError
 from edge.config import ConfigError, load
@@ -108,31 +109,6 @@ async def run(config: StoreConfig, *, drain: bool = False) -> int:
                 await service.reader.close()
     finally:
         await database.close()
-
-
-@dataclass(slots=True)
-class QueueClock:
-    """Queue time: the wall clock at the start, then the monotonic clock."""
-
-    offset_ns: int
-
-    @classmethod
-    def started(cls) -> QueueClock:
-        return cls(time.time_ns() - time.monotonic_ns())
-
-    def now_ns(self) -> int:
-        return self.offset_ns + time.monotonic_ns()
-
-    def wall_ns(self) -> int:
-        return time.time_ns()
-
-
-class Clock(Protocol):
-    """Where the service's instants come from; virtual in tests."""
-
-    def now_ns(self) -> int: ...
-
-    def wall_ns(self) -> int: ...
 
 
 class Sends(Protocol):

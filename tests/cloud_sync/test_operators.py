@@ -174,7 +174,8 @@ def test_a_system_that_is_down_gets_single_probes_and_is_shown(tmp_path: Path) -
     seen = asyncio.run(asyncio.wait_for(story(), 20))
     assert 5 <= seen["tried"] < 20
     (broker,) = [d for d in seen["destinations"] if d["name"] == "broker"]
-    assert (broker["state"], broker["groups_waiting"]) == ("down", 40)
+    assert broker["state"] == "down"
+    assert broker["groups_waiting"] in (39, 40)  # a probe may be under way
     assert broker["oldest_s"] > 0.5
     assert [a["key"] for a in seen["alarms"]] == ["failing:broker"]
     assert systems.faults == []

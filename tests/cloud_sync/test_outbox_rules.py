@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
-from hypothesis import HealthCheck, Phase, settings
+from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
@@ -29,6 +29,7 @@ T = TypeVar("T")
 GROUPS = ("ann", "bob", "eve")
 PLACES = ("broker", "retailer")
 FAST = "/dev/shm" if Path("/dev/shm").is_dir() else None  # order is checked here, not the disk
+EXAMPLES = 20
 WAIT_NS = 5_000_000_000
 ANSWERS = ("ok", "lost", "no answer", "no answer", "refused")
 
@@ -239,39 +240,41 @@ class QueueMachine(RuleBasedStateMachine):
         assert self.run(self.outbox.open_count()) == 0
 
 
-def check(kind: type[Outbox], examples: int) -> None:
-    machine = type("Machine", (QueueMachine,), {"kind": kind})
-    run_state_machine_as_test(
-        machine,
-        settings=settings(
-            max_examples=examples,
-            stateful_step_count=25,
-            deadline=None,
-            database=None,
-            derandomize=True,
-            phases=[Phase.generate],  # shrinking a fault here takes minutes; its steps are printed
-            report_multiple_bugs=False,
-            suppress_health_check=list(HealthCheck),
-        ),
-    )
+def check(kind: type[Outbox], seeds: int) -> None:
+    """``EXAMPLES`` stories for each seed; what the library draws depends on modules loaded, so a
+    planted bug is given several seeds, and is found long before the last."""
+    for number in range(seeds):
+        machine = seed(number)(type("Machine", (QueueMachine,), {"kind": kind}))
+        run_state_machine_as_test(
+            machine,
+            settings=settings(
+                max_examples=EXAMPLES,
+                stateful_step_count=25,
+                deadline=None,
+                database=None,
+                phases=[Phase.generate],  # shrinking takes minutes here; the steps are printed
+                report_multiple_bugs=False,
+                suppress_health_check=list(HealthCheck),
+            ),
+        )
 
 
 def test_the_queue_keeps_order_and_loses_nothing_whatever_happens() -> None:
-    check(Outbox, 60)
+    check(Outbox, 3)
 
 
 @pytest.mark.parametrize(
     ("kind", "report"),
     [
-        (SkipsHead, "queued"),
-        (AcknowledgesEarly, "queued|never arrived"),
+        (SkipsHead, "queued|sequence"),
+        (AcknowledgesEarly, "queued|never arrived|sequence"),
         (NewKeyEachTry, "two effects"),
-        (ForgetsAtRestart, "queued|never arrived"),
+        (ForgetsAtRestart, "queued|never arrived|sequence"),
     ],
 )
 def test_a_planted_bug_is_reported(kind: type[Outbox], report: str) -> None:
     with pytest.raises(AssertionError, match=report):
-        check(kind, 60)
+        check(kind, 15)
 
 
 def test_work_is_found_at_a_cost_that_does_not_grow_with_the_queue(tmp_path: Path) -> None:
