@@ -156,7 +156,7 @@ def test_a_journal_that_is_being_written_is_followed_to_the_end(folder: Path) ->
     rows = {row["topic"]: row for row in Survey(recording).document()["topics"]}
     assert rows["/operator"]["messages"] == 1
     assert rows["/shelf/n1"]["messages"] > 5
-    assert 4 <= rows["/scene"]["rate_hz"] <= 6
+    assert 2 <= rows["/scene"]["rate_hz"] <= 6  # 5 a second, less where the machine is slow
     assert abs(rows["/raw/n1"]["messages"] - rows["/shelf/n1"]["messages"]) <= 4
     assert done.raw_dropped == 0
 
