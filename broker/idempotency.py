@@ -19,6 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from broker.problems import ProblemError
 
 if TYPE_CHECKING:
@@ -44,6 +46,11 @@ class Answer:
     status: int
     body: bytes
     replayed: bool = False
+
+
+def answer(status: int, reply: object, *, replayed: bool = False) -> Answer:
+    """The reply as JSON with a status."""
+    return Answer(status=status, body=msgspec.json.encode(reply), replayed=replayed)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

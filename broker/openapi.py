@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Any, Protocol
 
@@ -9,8 +10,29 @@ from fastapi import FastAPI, Request, Response
 
 from broker.validation import schema_of
 from messages.contract import Problem
+from messages.money import EXPONENT
 
-STRING = {"type": "string"}
+STRING: dict[str, Any] = {"type": "string"}
+IDEMPOTENCY_KEY: dict[str, Any] = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "required": True,
+    "schema": STRING | {"pattern": "^[\\x21-\\x7e]{1,255}$"},
+}
+IF_MATCH: dict[str, Any] = {
+    "name": "If-Match",
+    "in": "header",
+    "required": True,
+    "schema": STRING | {"pattern": '^"[0-9]{1,15}"$'},
+}
+LIMIT = {
+    "name": "limit",
+    "in": "query",
+    "schema": {"type": "integer", "minimum": 1, "maximum": 500},
+}
+AFTER = {"name": "after", "in": "query", "schema": STRING | {"maxLength": 256}}
+CURRENCY = {"name": "currency", "in": "query", "schema": STRING | {"enum": sorted(EXPONENT)}}
+PAGED = (AFTER, LIMIT)  # of a question that answers page by page
 
 
 class Documented(Protocol):
@@ -64,9 +86,21 @@ def responses(status: int, gives: type) -> dict[str, Any]:
 
 
 def path_parameters(path: str) -> list[dict[str, Any]]:
-    if "{id}" not in path:
-        return []
-    return [{"name": "id", "in": "path", "required": True, "schema": STRING}]
+    return [
+        {"name": name, "in": "path", "required": True, "schema": STRING | {"minLength": 1}}
+        for name in re.findall(r"{(\w+)}", path)
+    ]
+
+
+def whole(name: str, least: int, most: int) -> dict[str, Any]:
+    """A whole number in the query."""
+    schema = {"type": "integer", "minimum": least, "maximum": most}
+    return {"name": name, "in": "query", "schema": schema}
+
+
+def text(name: str, **schema: Any) -> dict[str, Any]:
+    """A text in the query."""
+    return {"name": name, "in": "query", "schema": STRING | schema}
 
 
 def _named(kind: type) -> bool:

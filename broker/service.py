@@ -15,10 +15,11 @@ import msgspec
 import requests
 
 from broker import keys, web
-from broker.api import Keys, Service, create_app
+from broker.api import Keys, create_app
 from broker.books import CapturePage
 from broker.credentials import SigningKeyError
 from broker.database import Database, DatabaseError, DatabaseUrl, open_database
+from broker.routes import Service
 from broker.store import Payment, PaymentRequest, Refund, RefundRequest
 from messages.contract import (
     Account,

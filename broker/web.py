@@ -13,7 +13,7 @@ import re
 import signal
 import socket
 import sys
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
 
 import msgspec
@@ -34,6 +34,7 @@ KEEP_ALIVE_S = 75  # longer than what clients keep idle connections for
 SHUTDOWN_S = 5  # requests in progress get this long
 LISTEN_BACKLOG = 256
 COUNTER_MAX = 2**53 - 1
+ID_LENGTH_MAX = 256
 IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}")
 GROUP = re.compile(r"[\x20-\x7e]{1,200}")
 COUNTER = re.compile(r"\d{1,16}")
@@ -134,12 +135,22 @@ def claim(request: Request, tenant: str, body: object) -> Claim:
     )
 
 
-def query_counter(request: Request, name: str, default: int, most: int = COUNTER_MAX) -> int:
+def query_counter(
+    query: Mapping[str, str], name: str, default: int, most: int = COUNTER_MAX
+) -> int:
     """A whole number from the query; raises ProblemError 422."""
-    text = request.query_params.get(name, str(default))
+    text = query.get(name, str(default))
     if not COUNTER.fullmatch(text) or int(text) > most:
         raise ProblemError(422, "invalid-query", f"not within 0 and {most}", param=name)
     return int(text)
+
+
+def query_page(query: Mapping[str, str], default: int, most: int) -> tuple[str, int]:
+    """``after``, an id or "" for the first page, and ``limit``; raises ProblemError 422."""
+    after = query.get("after", "")
+    if len(after) > ID_LENGTH_MAX or not after.isprintable():
+        raise ProblemError(422, "invalid-query", "not an id of a page before", param="after")
+    return after, max(1, query_counter(query, "limit", default, most))
 
 
 def _counter(request: Request, name: str) -> int | None:

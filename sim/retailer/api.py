@@ -93,8 +93,8 @@ class Retailer:
     async def purchases(self, request: Request) -> Response:
         """GET /v1/purchases?after=&limit=."""
         web.authorized(request, self.keys, SCOPE)
-        after = web.query_counter(request, "after", 0)
-        limit = max(1, web.query_counter(request, "limit", PAGE, PAGE_MAX))
+        after = web.query_counter(request.query_params, "after", 0)
+        limit = max(1, web.query_counter(request.query_params, "limit", PAGE, PAGE_MAX))
         return web.json_response(store.purchases(self.reader, after, limit))
 
     async def health(self, request: Request) -> Response:

@@ -12,16 +12,17 @@ from running_broker import Broker
 from broker.ledger import Reason
 
 ROOT = Path(__file__).parents[2]
-API, GUIDE = ROOT / "docs" / "broker-api.md", ROOT / "docs" / "guides" / "broker.md"
+PAGES = (ROOT / "docs" / "broker-api.md", ROOT / "docs" / "BROKER.md")  # basics, systems
+GUIDE = ROOT / "docs" / "guides" / "broker.md"
 
 
 def test_every_route_and_every_problem_is_on_the_page(broker: Broker) -> None:
-    page = API.read_text()
+    page = "".join(path.read_text() for path in PAGES if path.exists())
     paths = requests.get(f"{broker.url}/openapi.json", timeout=20).json()["paths"]
     routes = {f"{verb.upper()} {path}" for path, verbs in paths.items() for verb in verbs}
     assert len(routes) >= 15
     assert {route for route in routes if route not in page} == set()
-    source = "".join(path.read_text() for path in (ROOT / "broker").glob("*.py"))
+    source = "".join(path.read_text() for path in (ROOT / "broker").rglob("*.py"))
     slugs = set(re.findall(r'(?:ProblemError\(\s*\d+,\s*|same, )"([a-z-]+)"', source))
     slugs |= {reason.value for reason in Reason} | {"not-found", "method-not-allowed"}
     assert len(slugs) >= 25
