@@ -6,6 +6,7 @@ alone. Each runs once, in order, in a transaction of its own that notes it in ``
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ FOLDER = Path(__file__).parent / "migrations"
 APPEND_ONLY = ("journal", "posting", "chain", "capture", "payment", "refund")
 MUTABLE = ("account", "ledger_account", "hold", "answer", "outbox", "balance_snapshot")
 DELETABLE = ("answer", "outbox")
+SYSTEMS_FROM = 10  # migrations of the systems on the ledger; before are the ledger's own
 POSTGRES_SCHEMA = "walkout"
 LOCK = 0x57414C4B  # advisory: two migrations at once wait for each other
 
@@ -113,7 +115,24 @@ def grants(role: str) -> str:
         f"GRANT SELECT, INSERT ON {everything} TO {quoted};"
         f"GRANT UPDATE ON {', '.join(MUTABLE)} TO {quoted};"
         f"GRANT DELETE ON {', '.join(DELETABLE)} TO {quoted};"
+        f"{_system_grants(quoted)}"
         f"GRANT SELECT ON migration TO {quoted};"
         f"GRANT USAGE ON ALL SEQUENCES IN SCHEMA {schema} TO {quoted};"
         f"GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA {schema} TO {quoted};"
     )
+
+
+def _system_grants(quoted: str) -> str:
+    """The systems' tables, read from their migrations: those without the trigger may change."""
+    scripts = [one.script for one in migrations("postgresql") if one.number >= SYSTEMS_FROM]
+    made = {name for script in scripts for name in re.findall(r"CREATE TABLE (\w+)", script)}
+    kept = {
+        name
+        for script in scripts
+        for name in re.findall(r"UPDATE OR DELETE OR TRUNCATE ON (\w+)", script)
+    }
+    if not made:
+        return ""
+    changing = ", ".join(sorted(made - kept))
+    everything = f"GRANT SELECT, INSERT ON {', '.join(sorted(made))} TO {quoted};"
+    return everything + (f"GRANT UPDATE, DELETE ON {changing} TO {quoted};" if changing else "")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Hashable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, is_dataclass
 from functools import cache
 from typing import Any, TypeVar, cast
 
@@ -77,7 +77,26 @@ class Many:
         return {"minItems": 1, "maxItems": self.most, "items": items}
 
 
-Rule = Text | Whole | OneOf | Many
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A list of texts, or of objects whose fields have rules of their own."""
+
+    most: int
+    least: int = 0
+    each: Text | OneOf | None = None
+
+    def wrong(self, value: Any) -> str | None:
+        if not self.least <= len(value) <= self.most:
+            return f"not {self.least} to {self.most} entries"
+        each = self.each
+        return next((w for entry in value if each and (w := each.wrong(entry))), None)
+
+    def schema(self) -> dict[str, Any]:
+        items = {"items": {"type": "string", **self.each.schema()}} if self.each else {}
+        return {"minItems": self.least, "maxItems": self.most, **items}
+
+
+Rule = Text | Whole | OneOf | Many | Listed
 
 ID = Text(r"[A-Za-z0-9][A-Za-z0-9._:~@+=-]*", 128)
 PRINTED = Text(r"[^\x00-\x1f\x7f]*", 200)
@@ -86,7 +105,7 @@ AMOUNT = Whole(1, AMOUNT_MINOR_MAX)
 NOT_NEGATIVE = Whole(0, AMOUNT_MINOR_MAX)
 
 # A field means the same in every message, so its name is enough.
-RULES: Mapping[str, Rule] = {
+RULES: dict[str, Rule] = {
     "account": ID,
     "store": ID,
     "visit": ID,
@@ -122,12 +141,19 @@ def typed(value: object, kind: type[T]) -> T:
     except (msgspec.ValidationError, OverflowError) as error:
         detail, _, path = str(error).partition(" - at ")
         raise ProblemError(422, "invalid-body", detail, param=path.strip("`") or "$") from None
-    for name in _names(cast("Hashable", kind)):
-        rule = RULES.get(name)
-        wrong = rule.wrong(getattr(request, name)) if rule else None
-        if wrong:
-            raise ProblemError(422, "invalid-body", wrong, param=f"$.{name}")
+    _check(request, "$")
     return request
+
+
+def also(rules: Mapping[str, Rule]) -> None:
+    """Rules for the fields of another topic's messages.
+
+    Raises:
+        ValueError: a name that has another rule already.
+    """
+    for name, rule in rules.items():
+        if RULES.setdefault(name, rule) != rule:
+            raise ValueError(f"{name} has another rule: a field means the same in every message")
 
 
 def schema_of(*kinds: type) -> dict[str, Any]:
@@ -138,8 +164,31 @@ def schema_of(*kinds: type) -> dict[str, Any]:
     for component in components.values():
         for name, field in component.get("properties", {}).items():
             if name in RULES:
-                field.update(RULES[name].schema())
+                _bound(field, RULES[name].schema())
     return components
+
+
+def _bound(field: dict[str, Any], bounds: dict[str, Any]) -> None:
+    """The bounds beside the type; of a field that may be null, beside its other type."""
+    types = [one for one in field.get("anyOf", ()) if one.get("type") != "null"]
+    items = bounds.get("items")
+    if items and "$ref" not in field.get("items", {}):
+        bounds = bounds | {"items": field.get("items", {}) | items}
+    (types[0] if types else field).update(bounds)
+
+
+def _check(value: object, path: str) -> None:
+    """The rules of a message's fields, and of the messages inside it."""
+    for name in _names(cast("Hashable", type(value))):
+        inner, rule = getattr(value, name), RULES.get(name)
+        if rule and inner is not None and (wrong := rule.wrong(inner)):
+            raise ProblemError(422, "invalid-body", wrong, param=f"{path}.{name}")
+        if isinstance(inner, list):
+            for i, entry in enumerate(inner):
+                if is_dataclass(entry):
+                    _check(entry, f"{path}.{name}[{i}]")
+        elif is_dataclass(inner):
+            _check(inner, f"{path}.{name}")
 
 
 @cache
