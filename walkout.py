@@ -18,12 +18,16 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 broker_app = typer.Typer(no_args_is_help=True, help="The payment broker.")
+broker_keys_app = typer.Typer(no_args_is_help=True, help="API keys of tenants and services.")
+broker_tenants_app = typer.Typer(no_args_is_help=True, help="Tenants: each has its own ledger.")
 retailer_app = typer.Typer(no_args_is_help=True, help="A reference retailer: prices carts.")
 sync_app = typer.Typer(no_args_is_help=True, help="The durable link to retailer and broker.")
 review_app = typer.Typer(no_args_is_help=True, help="Doubts that wait for a person.")
 recording_app = typer.Typer(no_args_is_help=True, help="Work with recordings (.mcap).")
 sim_app = typer.Typer(no_args_is_help=True, help="Simulated stores: scenarios with their truth.")
 app.add_typer(broker_app, name="broker")
+broker_app.add_typer(broker_keys_app, name="keys")
+broker_app.add_typer(broker_tenants_app, name="tenants")
 app.add_typer(recording_app, name="recording")
 app.add_typer(retailer_app, name="retailer")
 app.add_typer(sync_app, name="sync")
@@ -655,17 +659,176 @@ def broker_reconcile(
     )
 
 
+Tenant = Annotated[str, typer.Option("--tenant", help="Whose: main is the operator.")]
+
+
+@broker_tenants_app.command("create", epilog="Example: walkout broker tenants create market")
+def broker_tenants_create(
+    tenant: Annotated[str, typer.Argument(help="Its name: a-z, 0-9 and '-'.")],
+    db: LedgerDb = DEFAULT_LEDGER_DB,
+    password_file: PasswordFile = None,
+    role: Annotated[str, typer.Option(help="PostgreSQL role that serves.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """A tenant with books of its own; nothing of it is seen by other tenants' keys."""
+    from broker.key_commands import create_tenant
+
+    _exit(_or_fail(lambda: create_tenant(_ledger_db(db, password_file), tenant, role, as_json)))
+
+
+@broker_tenants_app.command("list", epilog="Example: walkout broker tenants list")
+def broker_tenants_list(
+    db: LedgerDb = DEFAULT_LEDGER_DB, password_file: PasswordFile = None, as_json: AsJson = False
+) -> None:
+    """The tenants of a broker."""
+    from broker.key_commands import list_tenants
+
+    _exit(_or_fail(lambda: list_tenants(_ledger_db(db, password_file), as_json)))
+
+
+@broker_keys_app.command(
+    "create",
+    epilog="Example: walkout broker keys create --name kiosk --scopes screenings --out kiosk.key",
+)
+def broker_keys_create(
+    name: Annotated[str, typer.Option(help="What the audit log calls it.")],
+    scopes: Annotated[str, typer.Option(help="Separated by commas; an unknown one lists all.")],
+    tenant: Tenant = "main",
+    party: Annotated[str, typer.Option(help="Bind it to one merchant.")] = "",
+    rate: Annotated[int, typer.Option(min=1, help="Requests a second.")] = 200,
+    days: Annotated[int, typer.Option(min=0, help="Expires after; 0 = never.")] = 0,
+    signs: Annotated[
+        bool, typer.Option("--signs", help="A service signs (RFC 9421): --out gets its PEM key.")
+    ] = False,
+    public_key: Annotated[
+        Path | None, typer.Option(help="A service signs with its own key: the public half, PEM.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Secret into this new file, mode 600.")] = None,
+    db: LedgerDb = DEFAULT_LEDGER_DB,
+    password_file: PasswordFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make an API key; the secret is shown once, or written to a file."""
+    from broker.key_commands import Wanted, create_key
+
+    wanted = Wanted(
+        tenant=tenant,
+        name=name,
+        scopes=scopes,
+        party=party,
+        rate_per_s=rate,
+        days=days,
+        signs=signs,
+        public_key=public_key,
+        out=out,
+    )
+    _exit(_or_fail(lambda: create_key(_ledger_db(db, password_file), wanted, as_json)))
+
+
+@broker_keys_app.command("list", epilog="Example: walkout broker keys list --tenant market")
+def broker_keys_list(
+    tenant: Annotated[str, typer.Option(help="This tenant's alone.")] = "",
+    db: LedgerDb = DEFAULT_LEDGER_DB,
+    password_file: PasswordFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """API keys without their secrets."""
+    from broker.key_commands import list_keys
+
+    _exit(_or_fail(lambda: list_keys(_ledger_db(db, password_file), tenant, as_json)))
+
+
+@broker_keys_app.command("revoke", epilog="Example: walkout broker keys revoke abcdefghijklmnop")
+def broker_keys_revoke(
+    key_id: Annotated[str, typer.Argument(help="As walkout broker keys list shows it.")],
+    db: LedgerDb = DEFAULT_LEDGER_DB,
+    password_file: PasswordFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """End a key; a broker that serves obeys within two seconds."""
+    from broker.key_commands import revoke_key
+
+    _exit(_or_fail(lambda: revoke_key(_ledger_db(db, password_file), key_id, as_json)))
+
+
 @retailer_app.command("serve", epilog="Example: walkout retailer serve --data retailer-data")
 def retailer_serve(
     data: Data = Path("retailer-data"),
     host: Host = "127.0.0.1",
     port: Annotated[int, typer.Option(help="0 = any free one.")] = 8702,
     ready: Ready = None,
+    amounts: Annotated[str, typer.Option(help="minor (1299) or decimal (12.99).")] = "minor",
 ) -> None:
     """Prices carts by the contract; verifies and stores webhooks."""
     import sim.retailer.service
+    from cloud_sync.amounts import Amounts
 
-    _exit(sim.retailer.service.serve(data=data, host=host, port=port, ready=ready))
+    style = _or_fail(lambda: Amounts(amounts))
+    _exit(sim.retailer.service.serve(data=data, host=host, port=port, ready=ready, amounts=style))
+
+
+RETAILER_CHECK_EXAMPLES = """
+Examples:
+
+  walkout retailer check --url http://127.0.0.1:8702 --key-file retailer-data/retailer.key
+
+  walkout retailer check --url https://pricing.example --key-file store.key --sku 4711 --json
+
+The test data that the plan needs is listed in docs/retailer-guide.md; each option names another.
+"""
+
+
+@retailer_app.command("check", epilog=RETAILER_CHECK_EXAMPLES)
+def retailer_check(
+    url: Annotated[str, typer.Option(help="Where the retailer answers.")],
+    key_file: Annotated[Path | None, typer.Option(help="File with the bearer key.")] = None,
+    webhook_url: Annotated[str, typer.Option(help="Default: URL/v1/webhooks.")] = "",
+    webhook_secret_file: Annotated[
+        Path | None, typer.Option(help="File with whsec_...; without it webhooks are not checked.")
+    ] = None,
+    amounts: Annotated[str, typer.Option(help="minor (1299) or decimal (12.99).")] = "minor",
+    currency: Annotated[str, typer.Option(help="Of all amounts.")] = "EUR",
+    store: Annotated[str, typer.Option(help="storeId of the requests.")] = "walkout-check",
+    sku: Annotated[str, typer.Option(help="A SKU sold by the piece.")] = "walkout-check-1",
+    second_sku: Annotated[str, typer.Option(help="Another one.")] = "walkout-check-2",
+    weight_sku: Annotated[str, typer.Option(help="One sold by weight.")] = "walkout-check-loose",
+    changed_sku: Annotated[
+        str, typer.Option(help="One whose price has changed.")
+    ] = "walkout-check-changed",
+    changed_at: Annotated[str, typer.Option(help="When.")] = "2026-01-01T00:00:00Z",
+    shopper: Annotated[str, typer.Option(help="Is let in.")] = "walkout-check-shopper",
+    limited_shopper: Annotated[str, typer.Option(help="For less.")] = "walkout-check-limited",
+    debtor: Annotated[str, typer.Option(help="Owes.")] = "walkout-check-debtor",
+    nobody: Annotated[str, typer.Option(help="Is unknown.")] = "walkout-check-nobody",
+    case: Annotated[list[str] | None, typer.Option(help="Only this case; repeatable.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Run the contract's test plan against a retailer's server: pass or fail for each case."""
+    from cloud_sync.amounts import Amounts
+    from cloud_sync.conformance.command import check, chosen, read_secret
+    from cloud_sync.conformance.session import Target
+
+    target = _or_fail(
+        lambda: Target(
+            url=url,
+            key=read_secret(key_file),
+            currency=currency,
+            amounts=Amounts(amounts),
+            store=store,
+            sku=sku,
+            second_sku=second_sku,
+            weight_sku=weight_sku,
+            changed_sku=changed_sku,
+            changed_at=changed_at,
+            shopper=shopper,
+            limited_shopper=limited_shopper,
+            debtor=debtor,
+            nobody=nobody,
+            webhook_url=webhook_url or f"{url.rstrip('/')}/v1/webhooks",
+            webhook_secret=read_secret(webhook_secret_file),
+        )
+    )
+    _exit(_or_fail(lambda: check(target, chosen(case or []), as_json=as_json)))
 
 
 @sim_app.command("list", epilog="Example: walkout sim list 'hard-*'")

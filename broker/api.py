@@ -16,11 +16,22 @@ import msgspec
 from fastapi import FastAPI, Request, Response
 from starlette.routing import Route as Served
 
-from broker import accounts, books, chart, credentials, openapi, store, systems, transfers, web
+from broker import (
+    accounts,
+    audit,
+    books,
+    chart,
+    credentials,
+    openapi,
+    store,
+    systems,
+    transfers,
+    web,
+)
 from broker.database import Transaction
 from broker.idempotency import Answer
 from broker.problems import ProblemError
-from broker.routes import PAGE, Call, Command, Question, Route, Service, TransferCommand
+from broker.routes import PAGE, PAGE_MAX, Call, Command, Question, Route, Service, TransferCommand
 from broker.validation import RULES
 from messages.contract import (
     Account,
@@ -189,6 +200,12 @@ def _captures(call: Call) -> Callable[[Transaction], Awaitable[books.CapturePage
     return lambda db: books.captures(db, after, max(1, limit))
 
 
+def _audit(call: Call) -> Callable[[Transaction], Awaitable[audit.AuditPage]]:
+    after = web.query_counter(call.query, "after", 0)
+    limit = web.query_counter(call.query, "limit", PAGE, PAGE_MAX)
+    return lambda db: audit.page(db, after, max(1, limit))
+
+
 def _ledger_account(call: Call) -> Callable[[Transaction], Awaitable[accounts.LedgerAccount]]:
     name, currency = call.named, _currency(call) or books.DEFAULT_CURRENCY
     try:
@@ -247,6 +264,13 @@ _QUESTIONS = (
         scope="captures",
         gives=books.CapturePage,
         ask=_captures,
+        query=(openapi.whole("after", 0, web.COUNTER_MAX), openapi.LIMIT),
+    ),
+    Question(
+        path="/v1/audit",
+        scope="admin",
+        gives=audit.AuditPage,
+        ask=_audit,
         query=(openapi.whole("after", 0, web.COUNTER_MAX), openapi.LIMIT),
     ),
     Question(

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
 
-from broker import books, chain, reconcile
+from broker import api_keys, books, chain, reconcile, schema, tenants
 from broker.database import DatabaseError, DatabaseUrl, Transaction, open_database
 from broker.sqlite_database import SqliteDatabase
 
@@ -22,28 +22,33 @@ T = TypeVar("T")
 
 
 def migrate(where: DatabaseUrl, role: str, json_output: bool) -> int:
-    """Bring the tables up to date; 0."""
+    """Bring the tables up to date, those of every tenant too; 0."""
+    names = [f"{one.number:04} {one.name}" for one in migrate_quietly(where, role)]
+    for tenant in _asked(where, api_keys.tenants):
+        done = migrate_quietly(tenants.ledger_of(where, tenant), role)
+        names += [f"{tenant}: {one.number:04} {one.name}" for one in done]
+    if json_output:
+        _print(json.dumps({"migrated": names}))
+    else:
+        _print("\n".join(names) if names else "up to date")
+    return 0
+
+
+def migrate_quietly(where: DatabaseUrl, role: str) -> list[schema.Migration]:
+    """Bring one ledger's tables up to date; what was run."""
     if where.path is not None:
-        from broker import schema
         from broker.group_commit import connect
 
         if role:
             raise DatabaseError("SQLite has no roles: leave --role out")
         try:
             with closing(connect(where.path)) as db:
-                done = schema.migrate_sqlite(db)
+                return schema.migrate_sqlite(db)
         except sqlite3.Error as error:
             raise DatabaseError(f"{where.path}: {error}") from error
-    else:
-        from broker import postgresql_database
+    from broker import postgresql_database
 
-        done = asyncio.run(postgresql_database.migrate(where, role))
-    names = [f"{one.number:04} {one.name}" for one in done]
-    if json_output:
-        _print(json.dumps({"migrated": names}))
-    else:
-        _print("\n".join(names) if names else "up to date")
-    return 0
+    return asyncio.run(postgresql_database.migrate(where, role))
 
 
 def verify_chain(where: DatabaseUrl, expected: str, json_output: bool) -> int:

@@ -105,10 +105,14 @@ _PLAIN_PATH = re.compile(r"^(?![a-z][a-z0-9+.-]*://)")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DatabaseUrl:
-    """``path`` of a SQLite file, or the ``url`` of a PostgreSQL database, never both."""
+    """``path`` of a SQLite file, or the ``url`` of a PostgreSQL database, never both.
+
+    ``schema``: where in a PostgreSQL database the tables are; each tenant has its own.
+    """
 
     path: Path | None = None
     url: str = ""
+    schema: str = "walkout"
     password_file: Path | None = None
 
     @staticmethod

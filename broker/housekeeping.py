@@ -8,7 +8,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from broker import accounts, chain, idempotency, store
+from broker import accounts, audit, chain, idempotency, store
 from broker.database import CommitError, Database, StoreFullError, Transaction
 
 log = logging.getLogger("walkout.broker")
@@ -33,6 +33,7 @@ CHORES = (
         work=lambda db, now_s: idempotency.purge(db, now_s, 1000),
         busy=1000,
     ),
+    Chore(name="forget audit", every_s=3600.0, work=audit.purge, busy=audit.PURGE_MAX),
     Chore(name="sum up", every_s=24 * 3600.0, work=accounts.snapshot, busy=2**62),
 )
 

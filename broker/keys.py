@@ -19,17 +19,35 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from broker.credentials import SigningKey, signing_key
+from broker.rate_limits import FILE_KEY_RATE_PER_S
 
 API_KEY_BYTES = 32
 TENANT = "main"  # one operator a data directory; keys of several share the books
 
+# What a key may do. A key that is bound to a party (a merchant) sees and does only that party's.
+SCOPE_MEANS: Mapping[str, str] = {
+    "holds": "place, adjust and void holds",
+    "captures": "capture holds, list captures",
+    "books": "read books and ledger accounts",
+    "accounts": "open and read shoppers' accounts",
+    "entry-credentials": "issue entry tokens",
+    "staff": "issue entry tokens for staff",
+    "admin": "everything an operator does: block, refund, transfer, audit, policies",
+    "screenings": "collect evidence and issue screening tokens (a kiosk, the app)",
+    "gates": "redeem screening tokens (a gate, a locked door)",
+    "carts": "carts over several merchants, and references to them (the app)",
+    "merchants": "price, confirm, bid and ship (a merchant's system)",
+    "checkouts": "checkouts with shipping (the app)",
+    "quotes": "ask for quotes, accept them, sell from a display (the app)",
+}
+
 # File -> what its key may do.
 SCOPES: Mapping[str, frozenset[str]] = {
-    "store.key": frozenset({"holds", "captures", "books"}),
-    "app.key": frozenset({"accounts", "entry-credentials"}),
-    "admin.key": frozenset(
-        {"holds", "captures", "books", "accounts", "entry-credentials", "staff", "admin"}
+    "store.key": frozenset({"holds", "captures", "books", "gates"}),
+    "app.key": frozenset(
+        {"accounts", "entry-credentials", "screenings", "carts", "checkouts", "quotes"}
     ),
+    "admin.key": frozenset(SCOPE_MEANS),
 }
 
 
@@ -44,7 +62,15 @@ class ApiKey:
     name: str
     tenant: str
     scopes: frozenset[str]
-    digest: bytes  # SHA-256 of the key
+    digest: bytes  # SHA-256 of the key; b"" of a service that signs
+    party: str = ""  # sees and does this party's alone; "" = the operator
+    rate_per_s: int = FILE_KEY_RATE_PER_S
+    public_key: bytes = b""  # 32 bytes, of a service that signs
+
+    @property
+    def actor(self) -> str:
+        """How the audit log calls it."""
+        return f"{self.tenant}/{self.name}"
 
 
 def secret(path: Path, make: Callable[[], str]) -> str:

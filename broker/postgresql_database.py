@@ -86,7 +86,7 @@ class PostgresDatabase:
                 min_size=1,
                 max_size=POOL_MAX,
                 timeout=CONNECT_S,
-                server_settings=_SETTINGS,
+                server_settings=_SETTINGS | {"search_path": self._where.schema},
             )
             async with self._pool.acquire() as connection:
                 await _check(connection)
@@ -207,7 +207,7 @@ async def migrate(where: DatabaseUrl, role: str = "") -> list[schema.Migration]:
     try:
         connection = await asyncpg.connect(where.url, password=where.password(), timeout=CONNECT_S)
         try:
-            return await schema.migrate_postgresql(connection, role)
+            return await schema.migrate_postgresql(connection, role, where.schema)
         finally:
             await connection.close()
     except UNUSABLE as error:
@@ -227,7 +227,6 @@ async def _check(connection: Any) -> None:
 
 _SETTINGS = {
     "application_name": "walkout-broker",
-    "search_path": schema.POSTGRES_SCHEMA,
     "statement_timeout": f"{TIMEOUT_S}s",
     "idle_in_transaction_session_timeout": f"{TIMEOUT_S}s",
     "jit": "off",  # short statements

@@ -6,6 +6,8 @@ A ``Command`` changes something, once per Idempotency-Key; a ``Question`` only a
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -15,23 +17,29 @@ from typing import Any
 import msgspec
 from fastapi import FastAPI, Request, Response
 
-from broker import idempotency, openapi, transfers, web
+from broker import audit, idempotency, openapi, transfers, web
+from broker.admission import Admission, checked_body
+from broker.api_keys import KeyRing
 from broker.credentials import SigningKey
-from broker.database import Database, Transaction
-from broker.housekeeping import Housekeeping
+from broker.database import CommitError, Database, DatabaseUrl, StoreFullError, Transaction
 from broker.idempotency import Answer
-from broker.keys import ApiKey
+from broker.keys import TENANT, ApiKey
 from broker.ledger import DECLINES, LedgerRefusalError
 from broker.problems import ProblemError
+from broker.tenants import Ledgers
 from broker.validation import typed
 
 PAGE = 100  # entries of a page when nothing else is asked for
 PAGE_MAX = 500
+REFUSALS_EVERY_S = 5.0  # how late a refusal is in the audit log
 VERSION = re.compile(r'"(\d{1,15})"')
 
 
 class Service:
-    """What the routes share: the database, the keys, the clock."""
+    """What the routes share: the tenants' ledgers, the door, the signing keys, the clock.
+
+    ``where``: beside which database the other tenants' are; None = there is the main one alone.
+    """
 
     def __init__(
         self,
@@ -40,21 +48,37 @@ class Service:
         keys: tuple[ApiKey, ...],
         signing: tuple[SigningKey, ...],
         clock_s: Callable[[], int],
+        where: DatabaseUrl | None = None,
     ) -> None:
-        self.database, self.keys, self.signing, self.clock_s = database, keys, signing, clock_s
+        self.signing, self.clock_s = signing, clock_s
+        self.ledgers = Ledgers(database, where, clock_s)
+        self.admission = Admission(KeyRing(keys, database, clock_s))
         self.in_flight = web.InFlight()
-        self.housekeeping = Housekeeping(database, clock_s)
 
     @asynccontextmanager
     async def serving(self, app: FastAPI) -> AsyncIterator[None]:
-        """The database open, and kept in order, while the application serves."""
-        await self.database.start()
-        self.housekeeping.start()
+        """The ledgers open, and kept in order, while the application serves."""
+        await self.ledgers.start()
+        writer = asyncio.create_task(self._write_refusals(), name="write refusals")
         try:
             yield
         finally:
-            await self.housekeeping.stop()
-            await self.database.close()
+            writer.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await writer
+            await self._write_refusals_once()
+            await self.ledgers.close()
+
+    async def _write_refusals(self) -> None:
+        while True:
+            await asyncio.sleep(REFUSALS_EVERY_S)
+            await self._write_refusals_once()
+
+    async def _write_refusals_once(self) -> None:
+        """To the main ledger, whoever was refused; kept for the next time when that fails."""
+        refusals = self.admission.refusals
+        with contextlib.suppress(CommitError, StoreFullError):
+            await self.ledgers.open[TENANT].submit(lambda db: refusals.write(db, self.clock_s()))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,22 +140,42 @@ class Command:
         return self.takes, self.gives
 
     def handler(self, service: Service) -> web.Handler:
+        action = f"{self.method} {self.path}"
+
         async def handle(request: Request) -> Response:
-            key = web.authorized(request, service.keys, self.scope)
-            body = {} if self.takes is Nothing else await web.json_body(request)
+            now_s = service.clock_s()
+            admitted = await service.admission.admit(
+                request, self.scope, action, now_s, command=True
+            )
+            key = admitted.key
+            ledger = await service.ledgers.of(key.tenant)
+            body = {} if self.takes is Nothing else await checked_body(request, admitted)
             asked: Any = typed(body, self.takes)
-            call = _call(service, key, request, edits=self.edits)
+            call = _call(service, key, request, now_s, edits=self.edits)
             claim = web.claim(request, key.tenant, body)
 
             def job(db: Transaction) -> Awaitable[Answer]:
                 return idempotency.claimed(
-                    db, claim, call.now_s, lambda: _by_the_rules(self.effect(db, call, asked))
+                    db, claim, now_s, lambda: self._done(db, call, asked, action)
                 )
 
-            answer = await service.in_flight.run(claim, lambda: service.database.submit(job))
+            answer = await service.in_flight.run(claim, lambda: ledger.submit(job))
             return _tagged(web.answer_response(answer), self.gives, answer.body)
 
         return handle
+
+    async def _done(self, db: Transaction, call: Call, asked: object, action: str) -> Answer:
+        """The effect and its line in the audit log, in one transaction."""
+        try:
+            answer = await self.effect(db, call, asked)
+        except LedgerRefusalError as refusal:
+            status = 402 if refusal.reason in DECLINES else _STATUS.get(refusal.reason.value, 422)
+            raise ProblemError(
+                status, refusal.reason.value, refusal.detail, param=refusal.param
+            ) from None
+        named = "/".join(str(value) for value in call.path.values())
+        await audit.record(db, call.now_s, call.key.actor, action, named, answer.status)
+        return answer
 
     def openapi(self) -> dict[str, Any]:
         headers = [openapi.IDEMPOTENCY_KEY, *([openapi.IF_MATCH] if self.edits else [])]
@@ -149,13 +193,19 @@ class TransferCommand(Command):
     """``POST /v1/transfers``: the database does all of it in one go."""
 
     def handler(self, service: Service) -> web.Handler:
+        action = f"{self.method} {self.path}"
+
         async def handle(request: Request) -> Response:
-            key = web.authorized(request, service.keys, self.scope)
-            body = await web.json_body(request)
+            now_s = service.clock_s()
+            admitted = await service.admission.admit(
+                request, self.scope, action, now_s, command=True
+            )
+            ledger = await service.ledgers.of(admitted.key.tenant)
+            body = await checked_body(request, admitted)
             asked = transfers.checked(typed(body, transfers.TransferRequest))
-            claim, now_s = web.claim(request, key.tenant, body), service.clock_s()
+            claim = web.claim(request, admitted.key.tenant, body)
             answer = await service.in_flight.run(
-                claim, lambda: service.database.transfer(claim, asked, now_s)
+                claim, lambda: ledger.transfer(claim, asked, now_s)
             )
             return web.answer_response(answer)
 
@@ -184,10 +234,21 @@ class Question:
         return (self.gives,)
 
     def handler(self, service: Service) -> web.Handler:
+        action = f"GET {self.path}"
+
         async def handle(request: Request) -> Response:
-            key = web.authorized(request, service.keys, self.scope) if self.scope else NOBODY
-            job = self.ask(_call(service, key, request))
-            reply = await service.database.read(job, whole=self.whole)
+            now_s = service.clock_s()
+            key = NOBODY
+            if self.scope:
+                admitted = await service.admission.admit(
+                    request, self.scope, action, now_s, command=False
+                )
+                admitted.check_body(b"")
+                key = admitted.key
+            ledger = await service.ledgers.of(key.tenant)
+            reply = await ledger.read(
+                self.ask(_call(service, key, request, now_s)), whole=self.whole
+            )
             response = web.json_response(reply)
             return _tagged(response, self.gives, response.body)
 
@@ -201,7 +262,7 @@ class Question:
 
 
 Route = Command | Question
-NOBODY = ApiKey(name="", tenant="", scopes=frozenset(), digest=b"")
+NOBODY = ApiKey(name="", tenant=TENANT, scopes=frozenset(), digest=b"")
 
 
 def same_version(call: Call, version: int) -> None:
@@ -223,13 +284,15 @@ def _named(method: str, path: str) -> str:
     return f"{method.lower()}-{words.replace('/', '-')}"
 
 
-def _call(service: Service, key: ApiKey, request: Request, *, edits: bool = False) -> Call:
+def _call(
+    service: Service, key: ApiKey, request: Request, now_s: int, *, edits: bool = False
+) -> Call:
     return Call(
         service=service,
         key=key,
         path=request.path_params,
         query=request.query_params,
-        now_s=service.clock_s(),
+        now_s=now_s,
         if_match=_if_match(request) if edits else None,
     )
 
@@ -251,17 +314,6 @@ def _tagged(response: Response, gives: type, body: bytes | memoryview) -> Respon
         version = msgspec.json.decode(body, type=_Versioned).version
         response.headers["ETag"] = f'"{version}"'
     return response
-
-
-async def _by_the_rules(effect: Awaitable[Answer]) -> Answer:
-    """The effect, with what the ledger refuses as a problem."""
-    try:
-        return await effect
-    except LedgerRefusalError as refusal:
-        status = 402 if refusal.reason in DECLINES else _STATUS.get(refusal.reason.value, 422)
-        raise ProblemError(
-            status, refusal.reason.value, refusal.detail, param=refusal.param
-        ) from None
 
 
 _STATUS = {"hold-resolved": 409}

@@ -80,19 +80,22 @@ def migrate_sqlite(db: sqlite3.Connection) -> list[Migration]:
     return list(wanted)
 
 
-async def migrate_postgresql(connection: Connection, role: str = "") -> list[Migration]:
+async def migrate_postgresql(
+    connection: Connection, role: str = "", schema: str = POSTGRES_SCHEMA
+) -> list[Migration]:
     """Bring a PostgreSQL database up to date; what was run.
 
     Args:
         role: gets what serving needs and no more: it can neither change nor delete what was posted.
+        schema: where the tables are, or will be.
 
     Raises:
         DatabaseError: it is newer.
     """
     async with connection.transaction():
         await connection.execute("SELECT pg_advisory_xact_lock($1)", LOCK)
-        await connection.execute(f"CREATE SCHEMA IF NOT EXISTS {POSTGRES_SCHEMA}")
-        await connection.execute(f"SET LOCAL search_path = {POSTGRES_SCHEMA}")
+        await connection.execute(f"CREATE SCHEMA IF NOT EXISTS {schema}")
+        await connection.execute(f"SET LOCAL search_path = {schema}")
         await connection.execute(_NOTES.format(integer="BIGINT"))
         done = {row[0] for row in await connection.fetch("SELECT number FROM migration")}
         wanted = behind("postgresql", done)
@@ -101,14 +104,13 @@ async def migrate_postgresql(connection: Connection, role: str = "") -> list[Mig
             note = "INSERT INTO migration VALUES ($1, $2)"
             await connection.execute(note, migration.number, migration.name)
         if role:
-            await connection.execute(grants(role))
+            await connection.execute(grants(role, schema))
     return list(wanted)
 
 
-def grants(role: str) -> str:
+def grants(role: str, schema: str = POSTGRES_SCHEMA) -> str:
     """What a role needs to serve."""
     quoted = '"' + role.replace('"', '""') + '"'
-    schema = POSTGRES_SCHEMA
     everything = ", ".join((*APPEND_ONLY, *MUTABLE, "credential"))
     return (
         f"GRANT USAGE ON SCHEMA {schema} TO {quoted};"

@@ -62,13 +62,15 @@ def serve(
     os.umask(0o077)  # the books are nobody else's business
     try:
         handle = web.lock(data)
-        database = open_database(where or DatabaseUrl(path=data / "broker.db"))
+        where = where or DatabaseUrl(path=data / "broker.db")
+        database = open_database(where)
         asyncio.run(_tried(database))
         service = Service(
             database,
             keys=keys.api_keys(data),
             signing=keys.signing_keys(data),
             clock_s=unix_s,
+            where=where,
         )
     except (keys.SecretFileError, SigningKeyError, DatabaseError) as error:
         print(f"walkout broker: {error}", file=sys.stderr)

@@ -87,10 +87,15 @@ async def json_body(request: Request, *, screened: bool = True) -> object:
     Raises:
         ProblemError: 413, 415, or 422.
     """
+    check_media_type(request)
+    return parsed(await raw_body(request), screened=screened)
+
+
+def check_media_type(request: Request) -> None:
+    """Raises ProblemError 415 unless JSON comes."""
     kind = request.headers.get("content-type", "application/json").partition(";")[0].strip()
     if kind.lower() != "application/json":
         raise ProblemError(415, "unsupported-media-type", "send application/json")
-    return parsed(await raw_body(request), screened=screened)
 
 
 def parsed(body: bytes, *, screened: bool) -> object:
