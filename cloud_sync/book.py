@@ -243,7 +243,8 @@ class Round:
     def _signal(self, request: Request, answer: Answer) -> Signal:
         assert answer.status is not None
         if request.destination == retailer.DESTINATION:
-            return retailer.signal(request.body, answer.body, self.book.terms.currency)
+            terms = self.book.terms
+            return retailer.signal(request.body, answer.body, terms.currency, terms.amounts)
         operation = Operation(request.operation)
         return broker.signal(operation, request.subject, request.body, answer.status, answer.body)
 

@@ -3,6 +3,8 @@
 We never send prices, and we never capture a reply that does not add up: each line we asked for
 comes back once, with its SKU and quantity, ``total = unitPrice * quantity - discount``, and the
 total is the sum of the lines. A total that differs by one cent is a named error, not a rounding.
+What is sold by weight has its quantity in grams and its unit price per kilogram; its gross is
+rounded half up, the one rounding there is.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ from messages.money import EXPONENT, Money
 
 TOTAL_WHOLE_MAX = 100_000  # units of the currency; no basket costs more, a slipped point does
 NAME_LENGTH_MAX = 200  # characters of a product name on a receipt
+GRAM = "gram"  # the unit of what is sold by weight; its unit price is per kilogram
 
 
 class PriceMismatch(ValueError):  # noqa: N818 - the word that alarms and docs use
@@ -37,6 +40,7 @@ def purchase_request(cart: CartClosed, store: StoreId) -> PurchaseRequest:
         startTime=rfc3339(cart.started_at_wall_ns),
         endTime=rfc3339(cart.ended_at_wall_ns),
         authEvents=[AuthEvent(id=cart.credential, timestamp=rfc3339(cart.started_at_wall_ns))],
+        partySize=cart.party_size,
     )
     return PurchaseRequest(
         requestId=f"{cart.visit}:price",
@@ -69,6 +73,13 @@ def check_reply(
     _require(reply.total == total, f"total is {reply.total}, the lines add up to {total}")
     _require(total <= _most_minor(currency), f"total {total} is beyond reason")
     return lines, Money(minor=total, currency=currency)
+
+
+def gross_minor(unit_price: int, quantity: int, unit: str) -> int:
+    """What a line costs before its discount."""
+    if unit == GRAM:
+        return (2 * unit_price * quantity + 1000) // 2000  # half up; neither is negative
+    return unit_price * quantity
 
 
 def _item(line: CartLine, cart: CartClosed) -> CartItem:
@@ -115,7 +126,7 @@ def _priced(item: CartItem, line: PurchaseLine, currency: str) -> PricedLine:
         f"{where}: quantity {line.quantity}, asked for {item.quantity.value}",
     )
     _require(0 <= line.unitPrice <= most, f"{where}: unitPrice {line.unitPrice} out of bounds")
-    gross = line.unitPrice * line.quantity
+    gross = gross_minor(line.unitPrice, line.quantity, item.quantity.unit)
     _require(0 <= line.discount <= gross, f"{where}: discount {line.discount} of {gross}")
     due = gross - line.discount
     _require(line.total == due, f"{where}: total {line.total}, it should be {due}")

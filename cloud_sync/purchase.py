@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeAlias
 
+from cloud_sync.amounts import Amounts
 from messages.contract import (
     AdjustRequest,
     CaptureRequest,
@@ -158,6 +159,7 @@ class Terms:
     merchant: str
     currency: str
     hold_minor: int
+    amounts: Amounts = Amounts.MINOR  # on the retailer's wire
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,6 +13,7 @@ import re
 
 import msgspec
 
+from cloud_sync.amounts import Amounts, decode
 from cloud_sync.outcomes import DETAIL_LENGTH_MAX, read
 from cloud_sync.pricing import PriceMismatch, check_reply, purchase_request
 from cloud_sync.purchase import Ask, CartRefused, Priced, PriceRefused, Signal, Terms
@@ -32,10 +33,10 @@ def request(ask: Ask, terms: Terms) -> tuple[str, bytes]:
     return PATH, msgspec.json.encode(purchase_request(ask.body, terms.store))
 
 
-def signal(asked: bytes, body: bytes, currency: str) -> Signal:
+def signal(asked: bytes, body: bytes, currency: str, amounts: Amounts = Amounts.MINOR) -> Signal:
     """What a 2xx reply means. Raises BadAnswer when it is not the contract's at all."""
     wanted = read(asked, PurchaseRequest)
-    reply = read(body, PurchaseReply)
+    reply = decode(body, PurchaseReply, amounts, currency)
     try:
         lines, total = check_reply(wanted, reply, currency)
     except PriceMismatch as error:

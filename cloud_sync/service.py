@@ -30,6 +30,7 @@ import aiosqlite
 from cloud_sync import book as book_module
 from cloud_sync import outbox as outbox_module
 from cloud_sync import retailer
+from cloud_sync.amounts import Amounts
 from cloud_sync.book import WEBHOOK, Book, Fact, Policy
 from cloud_sync.database import Database, SyncStoreError, read_only_uri
 from cloud_sync.desk import Command, Desk, replay, resume, void
@@ -153,6 +154,7 @@ class Service:
                 merchant=cloud.merchant or config.store,
                 currency=config.currency,
                 hold_minor=cloud.hold_minor,
+                amounts=Amounts(cloud.retailer_amounts),
             ),
             Policy(
                 backoff_start_s=cloud.backoff_start_s,

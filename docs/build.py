@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from cloud_sync import retailer_openapi
+from cloud_sync.conformance.command import CASES
 from cloud_sync.settlement import diagram_markdown
 from edge.gate import TABLE
 from messages.catalogue import CATALOGUE
@@ -35,12 +37,23 @@ def gate_diagram() -> str:
     return "\n".join([*lines, "```"])
 
 
+def test_plan_table() -> str:
+    """The cases of ``walkout retailer check``."""
+    rows = ["| case | expected |", "|---|---|"]
+    return "\n".join([*rows, *(f"| `{case.id}` | {case.expects} |" for case in CASES)])
+
+
 DRAWN = {
+    "retailer-guide.md": test_plan_table,
     "VOCABULARY.md": catalogue_table,
     "GATES.md": gate_diagram,
     "guides/settlement.md": diagram_markdown,
     "SCENARIOS.md": scenario_tables.markdown,
 }
+
+
+# Files that are drawn as a whole.
+WHOLE = {"retailer-openapi.json": retailer_openapi.document_json}
 
 
 def with_drawn_part(text: str, drawn: str) -> str:
@@ -54,6 +67,9 @@ def main() -> None:
     for name, draw in DRAWN.items():
         page = DOCS / name
         page.write_text(with_drawn_part(page.read_text(), draw()))
+        print(f"docs/{name}")
+    for name, draw in WHOLE.items():
+        (DOCS / name).write_text(draw())
         print(f"docs/{name}")
 
 

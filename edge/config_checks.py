@@ -76,6 +76,7 @@ RULES: dict[str, Rule] = {
     "request_group": _one_of("account", "merchant"),
     "webhook_order": _one_of("ordered", "parallel"),
     "webhook_network": _one_of("public", "private"),
+    "retailer_amounts": _one_of("minor", "decimal"),
     "direction": _one_of("entry", "exit", "both"),
     "currency": _one_of(*sorted(EXPONENT)),
     "baud": _between(300, 4_000_000),

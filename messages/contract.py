@@ -45,13 +45,14 @@ class AuthEvent:
 class ShoppingTrip:
     startTime: str  # noqa: N815
     endTime: str  # noqa: N815
-    authEvents: list[AuthEvent]  # noqa: N815
+    authEvents: list[AuthEvent]  # one for each credential of a group  # noqa: N815
+    partySize: int = 1  # people who came in on them  # noqa: N815
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quantity:
     value: int
-    unit: str = "piece"
+    unit: str = "piece"  # or "gram"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +83,10 @@ class PurchaseRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PurchaseLine:
-    """``total = unitPrice * quantity - discount``; tax is included in the price."""
+    """``total = unitPrice * quantity - discount``; tax is included in the price.
+
+    Of what is sold by weight ``quantity`` is in grams and ``unitPrice`` per kilogram.
+    """
 
     lineItemId: str  # noqa: N815
     id: str

@@ -184,6 +184,7 @@ class Cloud:
     request_group: str = "account"  # or "merchant": what goes strictly in order
     webhook_order: str = "ordered"  # or "parallel": in order per visit only
     webhook_network: str = "public"  # or "private": the address may be one of a local network
+    retailer_amounts: str = "minor"  # 1299; or "decimal": "12.99"
 
 
 @dataclass(frozen=True, kw_only=True)

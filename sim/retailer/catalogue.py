@@ -10,12 +10,13 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 import tomli_w
 
+from cloud_sync.wall_time import unix_ns
 from messages.money import EXPONENT
 
 CURRENCY = "EUR"
@@ -30,7 +31,11 @@ class CatalogueError(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Item:
-    """One SKU. ``promotion``: "", "3 for 2" (pay two of three) or "20% off"; price with tax."""
+    """One SKU. ``promotion``: "", "3 for 2" (pay two of three) or "20% off"; price with tax.
+
+    ``unit``: "piece", or "gram" with the price per kilogram. ``changed_at`` (RFC 3339): until then
+    it cost ``former_price_minor``, which is what a line that was taken before is charged.
+    """
 
     id: str
     name: str
@@ -40,6 +45,15 @@ class Item:
     promotion: str = ""
     mass_g: float = 0.0
     mass_sd_g: float = 0.0
+    unit: str = "piece"
+    former_price_minor: int = 0
+    changed_at: str = ""
+
+    def price_at(self, taken_ns: int) -> int:
+        """The price that held when it was taken."""
+        if self.changed_at and taken_ns < unix_ns(self.changed_at):
+            return self.former_price_minor
+        return self.price_minor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,9 +83,29 @@ def check(item: Item) -> Item:
         raise CatalogueError(f"{item.id}: price {item.price_minor!r} is out of bounds")
     if type(item.tax_permille) is not int or not 0 <= item.tax_permille <= 1000:
         raise CatalogueError(f"{item.id}: tax rate {item.tax_permille!r} is out of bounds")
+    _check_change(item)
+    if item.unit not in ("piece", "gram") or (item.unit == "gram" and item.promotion):
+        raise CatalogueError(f"{item.id}: unit {item.unit!r} is not piece, or gram unpromoted")
     if item.promotion and not _promotion_is_sound(item.promotion):
         raise CatalogueError(f"{item.id}: promotion {item.promotion!r} is not understood")
     return item
+
+
+def _check_change(item: Item) -> None:
+    former = item.former_price_minor
+    if type(former) is not int or not 0 <= former <= PRICE_MINOR_MAX:
+        raise CatalogueError(f"{item.id}: former price {former!r} is out of bounds")
+    if not item.changed_at:
+        return
+    try:
+        unix_ns(item.changed_at)
+    except ValueError as error:
+        raise CatalogueError(f"{item.id}: changed_at {error}") from None
+
+
+def with_test_goods(catalogue: Catalogue) -> Catalogue:
+    """The same catalogue with the goods of the retailers' test plan beside its own."""
+    return Catalogue(items={**TEST_GOODS, **catalogue.items}, currency=catalogue.currency)
 
 
 def catalogue_of(items: Iterable[Item], currency: str = CURRENCY) -> Catalogue:
@@ -197,3 +231,19 @@ def _row_item(row: tuple[str, str, int, int, int, str, float, float]) -> Item:
 
 
 CATALOGUE: tuple[Item, ...] = tuple(_row_item(row) for row in _ROWS)
+
+# What `walkout retailer check` asks for; docs/retailer-guide.md tells retailers to set these up.
+_TEST_ROWS: tuple[tuple[str, str, int, int, int, str, float, float], ...] = (
+    ("walkout-check-1", "Test item 1", 81, 199, FOOD, "", 0.0, 0.0),
+    ("walkout-check-2", "Test item 2", 82, 349, OTHER, "3 for 2", 0.0, 0.0),
+    ("walkout-check-loose", "Test item by weight", 83, 1999, FOOD, "", 0.0, 0.0),
+    ("walkout-check-changed", "Test item with a new price", 84, 259, FOOD, "", 0.0, 0.0),
+)
+_TEST_CHANGES: dict[str, dict[str, Any]] = {
+    "walkout-check-loose": {"unit": "gram"},
+    "walkout-check-changed": {"former_price_minor": 229, "changed_at": "2026-01-01T00:00:00Z"},
+}
+TEST_GOODS: dict[str, Item] = {
+    item.id: check(replace(item, **_TEST_CHANGES.get(item.id, {})))
+    for item in map(_row_item, _TEST_ROWS)
+}

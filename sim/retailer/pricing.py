@@ -1,6 +1,7 @@
 """What a cart costs at the reference retailer: integer prices, tax included.
 
 A promotion counts over the whole cart, as at a till: three waters on three lines are "3 for 2".
+A line is charged what the item cost when it was taken, and goods by weight per kilogram.
 Its discount is spread over the lines by quantity with the largest remainder, so that the lines
 add up to the cent. Pure; a cart that cannot be priced is a ``CartError`` that names the place.
 """
@@ -8,14 +9,16 @@ add up to the cent. Pure; a cart that cannot be priced is a ``CartError`` that n
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from cloud_sync.pricing import gross_minor
+from cloud_sync.wall_time import unix_ns
 from messages.contract import CartItem, PurchaseLine, PurchaseReply, PurchaseRequest
 from messages.money import Money, allocate
 from sim.retailer.catalogue import PROMOTION_PATTERN, Catalogue, Item
 
 LINES_MAX = 1000
-QUANTITY_MAX = 999
+QUANTITY_MAX = {"piece": 999, "gram": 100_000}
 TEXT_MAX = 200
 
 
@@ -29,7 +32,7 @@ class CartError(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Wanted:
-    item: Item
+    item: Item  # with the price that held when it was taken
     line: str
     quantity: int
 
@@ -89,11 +92,15 @@ def _check_item(item: CartItem, path: str) -> None:
     _text(item.id, f"{path}.id")
     if item.type not in ("SKU", "SCANCODE"):
         raise CartError("invalid-body", "neither SKU nor SCANCODE", f"{path}.type")
-    if not 1 <= item.quantity.value <= QUANTITY_MAX:
-        detail = f"not within 1 and {QUANTITY_MAX}"
-        raise CartError("invalid-body", detail, f"{path}.quantity.value")
-    if item.quantity.unit != "piece":
-        raise CartError("invalid-body", "sold by the piece", f"{path}.quantity.unit")
+    most = QUANTITY_MAX.get(item.quantity.unit, 0)
+    if not most:
+        raise CartError("invalid-body", "neither piece nor gram", f"{path}.quantity.unit")
+    if not 1 <= item.quantity.value <= most:
+        raise CartError("invalid-body", f"not within 1 and {most}", f"{path}.quantity.value")
+    try:
+        unix_ns(item.takenAt)
+    except ValueError:
+        raise CartError("invalid-body", "not an RFC 3339 instant", f"{path}.takenAt") from None
     if not 0.0 <= item.confidence <= 1.0:
         raise CartError("invalid-body", "not a probability", f"{path}.confidence")
 
@@ -111,7 +118,11 @@ def _wanted(i: int, item: CartItem, catalogue: Catalogue) -> _Wanted:
     if found is None:
         detail = f"{item.type} {item.id} is not in the catalogue"
         raise CartError("unknown-sku", detail, f"$.cartItems[{i}].id")
-    return _Wanted(item=found, line=item.lineItemId, quantity=item.quantity.value)
+    if item.quantity.unit != found.unit:
+        detail = f"{found.id} is sold by the {found.unit}"
+        raise CartError("invalid-body", detail, f"$.cartItems[{i}].quantity.unit")
+    then = replace(found, price_minor=found.price_at(unix_ns(item.takenAt)))
+    return _Wanted(item=then, line=item.lineItemId, quantity=item.quantity.value)
 
 
 def _gtin14(code: str) -> str:
@@ -125,7 +136,8 @@ def _discounts(wanted: Sequence[_Wanted], currency: str) -> list[int]:
     for sku in dict.fromkeys(one.item.id for one in wanted):
         places = [i for i, one in enumerate(wanted) if one.item.id == sku]
         shares = [wanted[i].quantity for i in places]
-        total = discount_minor(wanted[places[0]].item, sum(shares))
+        cheapest = min((wanted[i].item for i in places), key=lambda item: item.price_minor)
+        total = discount_minor(cheapest, sum(shares))
         parts = allocate(Money(minor=total, currency=currency), shares)
         for i, part in zip(places, parts, strict=True):
             discounts[i] = part.minor
@@ -133,7 +145,7 @@ def _discounts(wanted: Sequence[_Wanted], currency: str) -> list[int]:
 
 
 def _line(one: _Wanted, discount: int) -> PurchaseLine:
-    total = one.item.price_minor * one.quantity - discount
+    total = gross_minor(one.item.price_minor, one.quantity, one.item.unit) - discount
     return PurchaseLine(
         lineItemId=one.line,
         id=one.item.id,

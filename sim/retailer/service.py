@@ -1,8 +1,8 @@
 """The reference retailer as a process of its own, and its questions as functions.
 
 Data directory: ``catalogue.toml`` (the built-in forty groceries when there is none),
-``faults.toml`` (optional), ``retailer.db``, ``retailer.key`` and ``webhook.secret``, the last
-three made at first start.
+``faults.toml`` and ``shoppers.toml`` (optional), ``retailer.db``, ``retailer.key`` and
+``webhook.secret``, the last three made at first start.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import msgspec
 import requests
 
 from broker import keys, web
+from cloud_sync.amounts import Amounts
 from sim.retailer.api import SCOPE, Retailer, create_app
 from sim.retailer.catalogue import (
     CATALOGUE,
@@ -25,8 +26,10 @@ from sim.retailer.catalogue import (
     CatalogueError,
     catalogue_of,
     read_catalogue,
+    with_test_goods,
 )
 from sim.retailer.faults import FaultPlan, FaultsError, read_faults
+from sim.retailer.shoppers import ShoppersError, read_shoppers
 from sim.retailer.store import RetailerBooks, SoldPage
 from sim.retailer.webhooks import new_secret
 
@@ -43,11 +46,12 @@ def serve(
     port: int = 0,
     ready: Path | None = None,
     faults: FaultPlan | None = None,
+    amounts: Amounts = Amounts.MINOR,
 ) -> int:
     """Serve the data directory until SIGTERM; the exit status.
 
     ``ready``: the port number is written there once it listens. ``faults``: instead of
-    ``faults.toml``.
+    ``faults.toml``. ``amounts``: how they are written to the store.
     """
     os.umask(0o077)
     try:
@@ -59,12 +63,15 @@ def serve(
             webhook_secret=keys.secret(data / SECRET_FILE, new_secret),
             faults=faults or read_faults(data / "faults.toml"),
             clock_s=lambda: time.time_ns() // 1_000_000_000,
+            shoppers=read_shoppers(data / "shoppers.toml"),
+            amounts=amounts,
         )
     except (
         web.DataInUseError,
         keys.SecretFileError,
         CatalogueError,
         FaultsError,
+        ShoppersError,
         OSError,
         sqlite3.Error,
     ) as error:
@@ -88,7 +95,8 @@ def purchases(url: str, key_file: Path, after: int = 0) -> SoldPage:
 
 
 def _catalogue(path: Path) -> Catalogue:
-    return read_catalogue(path) if path.exists() else catalogue_of(CATALOGUE)
+    own = read_catalogue(path) if path.exists() else catalogue_of(CATALOGUE)
+    return with_test_goods(own)
 
 
 def _get(url: str, path: str, key_file: Path, kind: type[T], **query: Any) -> T:

@@ -16,13 +16,18 @@ def build():
     return module
 
 
-PAGES = ["VOCABULARY.md", "GATES.md", "guides/settlement.md", "SCENARIOS.md"]
+PAGES = ["VOCABULARY.md", "GATES.md", "guides/settlement.md", "SCENARIOS.md", "retailer-guide.md"]
 
 
 @pytest.mark.parametrize("name", PAGES)
 def test_drawn_part_of_a_page_is_current(build, name):
     text = (ROOT / "docs" / name).read_text()
     assert build.with_drawn_part(text, build.DRAWN[name]()) == text, "run `make docs`"
+
+
+def test_every_wholly_drawn_file_is_current(build):
+    for name, draw in build.WHOLE.items():
+        assert (ROOT / "docs" / name).read_text() == draw(), "run `make docs`"
 
 
 def test_an_old_drawn_part_is_noticed(build):

@@ -19,8 +19,9 @@ import requests
 from standardwebhooks import Webhook
 
 SERVE = (
-    "import sys; from pathlib import Path; from sim.retailer.service import serve;"
-    "sys.exit(serve(data=Path(sys.argv[1]), ready=Path(sys.argv[2])))"
+    "import sys; from pathlib import Path; from sim.retailer.service import Amounts, serve;"
+    "a = Amounts(sys.argv[3]) if len(sys.argv) > 3 else Amounts.MINOR;"
+    "sys.exit(serve(data=Path(sys.argv[1]), ready=Path(sys.argv[2]), amounts=a))"
 )
 START_S = 30.0
 
@@ -95,7 +96,7 @@ def receipt(total: Any, kind: str = "receipt.issued") -> bytes:
     return json.dumps(body).encode()
 
 
-def start_retailer(directory: Path, faults: str = "") -> RunningRetailer:
+def start_retailer(directory: Path, faults: str = "", amounts: str = "minor") -> RunningRetailer:
     """Start one on ``directory/data`` with this ``faults.toml``; output: ``directory/log``."""
     data, ready = directory / "data", directory / "port"
     data.mkdir(exist_ok=True)
@@ -104,7 +105,7 @@ def start_retailer(directory: Path, faults: str = "") -> RunningRetailer:
         (data / "faults.toml").write_text(faults)
     with (directory / "log").open("ab") as log:
         process = subprocess.Popen(
-            [sys.executable, "-c", SERVE, str(data), str(ready)], stdout=log, stderr=log
+            [sys.executable, "-c", SERVE, str(data), str(ready), amounts], stdout=log, stderr=log
         )
     deadline = time.monotonic() + START_S
     while not ready.exists():

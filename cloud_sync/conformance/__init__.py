@@ -1,0 +1,1 @@
+"""The retailers' test plan, run against a server: ``walkout retailer check``."""
