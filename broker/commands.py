@@ -24,7 +24,7 @@ T = TypeVar("T")
 def migrate(where: DatabaseUrl, role: str, json_output: bool) -> int:
     """Bring the tables up to date, those of every tenant too; 0."""
     names = [f"{one.number:04} {one.name}" for one in migrate_quietly(where, role)]
-    for tenant in _asked(where, api_keys.tenants):
+    for tenant in asked(where, api_keys.tenants):
         done = migrate_quietly(tenants.ledger_of(where, tenant), role)
         names += [f"{tenant}: {one.number:04} {one.name}" for one in done]
     if json_output:
@@ -55,9 +55,12 @@ def verify_chain(where: DatabaseUrl, expected: str, json_output: bool) -> int:
     """Compute the chain anew and ask every invariant; 1 when something is broken."""
 
     async def both(db: Transaction) -> tuple[chain.Verified, dict[str, int]]:
-        return await chain.verify(db, expected), await books.breaches(db)
+        from broker.systems import invariants
 
-    verified, breaches = _asked(where, both)
+        breaches = await books.breaches(db) | await invariants.breaches(db)
+        return await chain.verify(db, expected), breaches
+
+    verified, breaches = asked(where, both)
     if json_output:
         _print(json.dumps(asdict(verified) | {"breaches": breaches}))
     else:
@@ -77,7 +80,7 @@ def reconcile_report(
     """Compare; 1 when there are differences."""
     provider = reconcile.read_report(report)
     from_s, to_s = _day_s(since, 0), _day_s(until, FOREVER_S)
-    found = reconcile.compare(provider, _asked(where, lambda db: reconcile.ours(db, from_s, to_s)))
+    found = reconcile.compare(provider, asked(where, lambda db: reconcile.ours(db, from_s, to_s)))
     if json_output:
         _print(json.dumps(found.document()))
     else:
@@ -95,12 +98,12 @@ def reconcile_report(
     return 1 if found.differences else 0
 
 
-def _asked(where: DatabaseUrl, job: Callable[[Transaction], Awaitable[T]]) -> T:
+def asked(where: DatabaseUrl, job: Callable[[Transaction], Awaitable[T]]) -> T:
     """What the job finds in one snapshot; a broker may be serving the database."""
     if where.path is not None:
         return _asked_file(where.path, job)
 
-    async def asked() -> T:
+    async def in_one_snapshot() -> T:
         database = open_database(where)
         await database.start()
         try:
@@ -108,7 +111,7 @@ def _asked(where: DatabaseUrl, job: Callable[[Transaction], Awaitable[T]]) -> T:
         finally:
             await database.close()
 
-    return asyncio.run(asked())
+    return asyncio.run(in_one_snapshot())
 
 
 def _asked_file(path: Path, job: Callable[[Transaction], Awaitable[T]]) -> T:

@@ -249,10 +249,14 @@ class Question:
             reply = await ledger.read(
                 self.ask(_call(service, key, request, now_s)), whole=self.whole
             )
-            response = web.json_response(reply)
+            response = self.respond(reply)
             return _tagged(response, self.gives, response.body)
 
         return handle
+
+    def respond(self, reply: Any) -> Response:
+        """What was asked for as HTTP: JSON, unless a kind of question says otherwise."""
+        return web.json_response(reply)
 
     def openapi(self) -> dict[str, Any]:
         return {

@@ -1,0 +1,28 @@
+"""The systems' state machines as pictures for the handbook, drawn from their tables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Any
+
+from broker.systems.code_payments import PAYMENT_STATES, PaymentState
+from broker.systems.gifts import GIFT_STATES, GiftState
+from broker.systems.payment_codes import CODE_STATES, CodeState
+from broker.systems.states import diagram
+from broker.systems.wallets import WALLET_STATES, WalletStatus
+
+# name -> table, first state
+MACHINES: Mapping[str, tuple[Mapping[Any, Any], StrEnum]] = {
+    "I: wallet": (WALLET_STATES, WalletStatus.OPEN),
+    "I: payment code": (CODE_STATES, CodeState.ISSUED),
+    "I: transaction": (PAYMENT_STATES, PaymentState.RECEIVED),
+    "I: gift": (GIFT_STATES, GiftState.SENT),
+}
+
+
+def markdown() -> str:
+    """All of them, each under its name."""
+    return "\n\n".join(
+        f"**{name}**\n\n{diagram(table, first)}" for name, (table, first) in MACHINES.items()
+    )

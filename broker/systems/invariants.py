@@ -1,0 +1,27 @@
+"""Every system's invariants: queries that count what breaks them; zero each in sound books.
+
+``walkout broker check`` and ``verify-chain`` ask them beside the ledger's own (``books.py``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from broker.database import Transaction
+from broker.systems import invariants_wallets
+
+REGISTRY: Mapping[str, Mapping[str, str]] = {
+    "wallets": invariants_wallets.INVARIANTS,
+}
+
+
+async def breaches(db: Transaction) -> dict[str, int]:
+    """The invariants that do not hold, with how many rows break each."""
+    found = dict[str, int]()
+    for system, queries in REGISTRY.items():
+        for name, query in queries.items():
+            row = await db.one(query)
+            assert row is not None
+            if row[0]:
+                found[f"{system}: {name}"] = int(row[0])
+    return found

@@ -1,0 +1,44 @@
+"""Each example is told against a live broker, and the books are sound afterwards."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from pathlib import Path
+
+import pytest
+from both_databases import Ledger
+from desk import Desk
+from running_broker import Broker
+
+EXAMPLES = Path(__file__).parents[3] / "examples" / "broker"
+
+# What a reader must find in what it prints.
+STORIES = {
+    "i_wallet": ("code-spent", "Ben has 5.00 EUR", "Anna has 16.25 EUR"),
+}
+
+
+@pytest.mark.parametrize("name", sorted(STORIES))
+def test_example_runs_and_says_what_happened(
+    broker: Broker, name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    live, example = importlib.import_module("live"), importlib.import_module(name)
+    example.story(live.Client(broker.url, broker.data))
+    said = capsys.readouterr().out
+    assert [wanted for wanted in STORIES[name] if wanted not in said] == []
+    ledger = Ledger(broker.where()) if broker.database else None
+    if ledger is not None:
+        assert Desk(ledger).breaches() == {}
+        ledger.close()
+
+
+def test_example_alone_starts_a_broker_of_its_own(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    monkeypatch.setattr(sys, "argv", ["i_wallet.py"])
+    live, example = importlib.import_module("live"), importlib.import_module("i_wallet")
+    live.tell(example.story)
+    assert "Ben has 5.00 EUR" in capfd.readouterr().out
