@@ -44,6 +44,7 @@ def watch_engine(engine: Engine, watch: Stopwatch) -> None:
     parts: list[tuple[str, Any, str]] = [
         ("timeline", engine.timeline, "push"),
         ("people", engine.people, "step"),
+        ("people", engine.people, "foresee"),
         ("sensors", engine.sensing, "step"),
         ("carts", engine.carts, "step"),
         ("gate", engine.gate, "tick"),

@@ -136,8 +136,8 @@ def _replay(path: Path) -> dict[str, Any]:
     recording = watch.timed("open", Recording.open)(path)
     player = watch.timed("snapshot", Player)(recording, None, name=path.name)
     watch_engine(player.engine, watch)
-    steps, observations = recording.steps(), 0
-    while (step := watch.timed("read and decode", next)(steps, None)) is not None:
+    observations = 0
+    for step in player.ahead(_read(recording, watch)):
         observations += len(step.observations)
         player.play(step)
     text = watch.timed("events as text", events_text)(player.events)
@@ -155,6 +155,13 @@ def _replay(path: Path) -> dict[str, Any]:
         "events_bytes": len(text),
     }
     return {"figures": figures, "where_time_goes": shares}
+
+
+def _read(recording: Recording, watch: Stopwatch) -> Iterator[RecordedStep]:
+    """The steps, with a stopwatch around the reading of each."""
+    steps = recording.steps()
+    while (step := watch.timed("read and decode", next)(steps, None)) is not None:
+        yield step
 
 
 def _timed(recording: Recording, steps: Iterable[RecordedStep]) -> dict[str, float]:

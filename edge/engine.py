@@ -9,7 +9,7 @@ and no I/O: given the same state and arguments, events and ids are the same, byt
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
@@ -160,6 +160,13 @@ class Engine:
         self._end_visits_of_empty_store(now_ns)
         self._close_carts(now_ns)
         return self._stamped()
+
+    def foresee(self, observations: Iterable[Observation]) -> None:
+        """What later steps may bring, for those who know (a replay does): prepared many at a time.
+
+        No answer hangs on it; steps without it take longer.
+        """
+        self.people.foresee(o for o in observations if isinstance(o, PersonDetections))
 
     def people_inside(self) -> int:
         return sum(v.entered - v.left for v in self.state.visits.values() if not v.ended_at_ns)

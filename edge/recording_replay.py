@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import Protocol, TypeVar
 
 from edge.config import parse
 from edge.engine import Engine, Outputs, restore, snapshot
 from edge.snapshots import Snapshot
 from messages.observations import ConfigLoaded, Observation
 from messages.store_config import StoreConfig
+
+AHEAD_STEPS = 20  # two seconds of a daemon's steps: more share hardly more
 
 
 class Step(Protocol):
@@ -20,6 +24,9 @@ class Step(Protocol):
     def now_ns(self) -> int: ...
     @property
     def observations(self) -> list[Observation]: ...
+
+
+S = TypeVar("S", bound=Step)
 
 
 class Replaying:
@@ -42,6 +49,13 @@ class Replaying:
             self.engine = Engine(config or parse(toml))
         else:
             self.engine = restore(config or parse(kept.toml), kept.state)
+
+    def ahead(self, steps: Iterable[S]) -> Iterator[S]:
+        """The same steps to ``play``, of which the engine is shown the next ``AHEAD_STEPS``."""
+        coming = iter(steps)
+        while some := list(islice(coming, AHEAD_STEPS)):
+            self.engine.foresee(seen for step in some for seen in step.observations)
+            yield from some
 
     def play(self, step: Step) -> Outputs:
         """One step, as ``edge.durable_engine`` replays it."""

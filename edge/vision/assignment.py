@@ -6,17 +6,26 @@ ambiguous: it is imported at the first call. The daemon calls ``preload`` once i
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cache
+
 from messages.arrays import Floats, Ints
 
 
 def linear_sum_assignment(cost: Floats) -> tuple[Ints, Ints]:
     """Rows and columns of the assignment of least total cost; see scipy's function of that name."""
-    from scipy.optimize import linear_sum_assignment as solve
-
-    rows, columns = solve(cost)
+    rows, columns = _solver()(cost)
     return rows, columns
 
 
 def preload() -> None:
     """Import what ``linear_sum_assignment`` needs, so that no step waits for it."""
-    import scipy.optimize  # noqa: F401
+    _solver()
+
+
+@cache
+def _solver() -> Callable[[Floats], tuple[Ints, Ints]]:
+    from scipy.optimize import linear_sum_assignment as solve
+
+    found: Callable[[Floats], tuple[Ints, Ints]] = solve
+    return found

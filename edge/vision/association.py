@@ -110,16 +110,17 @@ def _best(row: Ints, column: Ints, cost: Floats) -> Ints:
     C.fill(MISS_COST)
     place = np.empty((rows, columns), np.int64)
     place.fill(-1)
-    C[i, j], place[i, j] = cost, np.arange(len(i))
+    C[i, j], place[i, j] = cost, np.arange(len(cost))
     taken = place[linear_sum_assignment(C)]
     return np.asarray(taken[taken >= 0])
 
 
-def _ranks(index: Ints) -> tuple[list[int], int]:
+def _ranks(index: Ints) -> tuple[Ints, int]:
     """Each integer's rank among the distinct ones, and how many those are."""
-    values = index.tolist()
-    rank = {value: i for i, value in enumerate(sorted(set(values)))}
-    return [rank[value] for value in values], len(rank)
+    there = np.zeros(int(index.max()) + 1, np.int64)
+    there[index] = 1
+    rank = there.cumsum()
+    return rank[index] - 1, int(rank[-1])
 
 
 def unexplained(

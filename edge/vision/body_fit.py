@@ -10,8 +10,9 @@ unless a short person stands at the feet: several cameras then agree on the feet
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 import numpy as np
 
@@ -159,14 +160,27 @@ def _tangents(
         unseen = np.isnan(wrists_px[..., 0])
         # The lens would iterate in vain for NaN; the principal point it finds at once.
         np.copyto(points[:, 7:], middle_px.T[:, None], where=unseen[..., None])
-    at = 0
-    for model, rows in zip(cameras, count, strict=True):
-        part = points[at : at + rows]
-        part[:] = undistorted(part.reshape(-1, 2), model).reshape(part.shape)
-        at += rows
+    for model, rows in _rows_of(cameras, count):
+        there = points[rows]
+        points[rows] = undistorted(there.reshape(-1, 2), model).reshape(there.shape)
     if wrists_px is not None:
         points[:, 7:][unseen] = np.nan
     return np.ascontiguousarray(points.transpose(2, 1, 0))
+
+
+def _rows_of(
+    cameras: Sequence[CameraModel], count: Sequence[int]
+) -> Iterator[tuple[CameraModel, slice | Ints]]:
+    """Each camera with its rows."""
+    if len(set(cameras)) == len(cameras):
+        ends = list(accumulate(count))
+        for model, end, n in zip(cameras, ends, count, strict=True):
+            yield model, slice(end - n, end)
+        return
+    number = {model: k for k, model in enumerate(dict.fromkeys(cameras))}
+    camera = np.array([number[model] for model in cameras]).repeat(count)
+    for model, k in number.items():
+        yield model, (camera == k).nonzero()[0]
 
 
 # Pixel steps at which the tangents of a foot are taken.
@@ -264,10 +278,15 @@ def short_people(
             people: they are supported by every camera.
     """
     elsewhere = np.concatenate((other_camera, camera)) != camera[:, None]
-    votes = []
-    for place in (foot, head):
-        seen = np.concatenate((others, place))
-        dx, dy = seen[:, 0] - place[:, :1], seen[:, 1] - place[:, 1:]
-        near = dx * dx + dy * dy < SAME_PLACE_M**2
-        votes.append((elsewhere & near).sum(axis=1))
-    return np.asarray(votes[0] > votes[1])
+    at_foot = elsewhere & _same_place(foot, others)
+    if not np.count_nonzero(at_foot):
+        return np.zeros(len(camera), np.bool_)
+    at_head = elsewhere & _same_place(head, others)
+    return np.asarray(np.add.reduce(at_foot, axis=1) > np.add.reduce(at_head, axis=1))
+
+
+def _same_place(place: Floats, others: Floats) -> Bools:
+    """(k, m + k) True where one of ``others`` (m, 2) or of ``place`` (k, 2) is near a place."""
+    seen = np.concatenate((others, place))
+    dx, dy = seen[:, 0] - place[:, :1], seen[:, 1] - place[:, 1:]
+    return np.asarray(dx * dx + dy * dy < SAME_PLACE_M**2)

@@ -11,16 +11,24 @@ Source of the filter: ``ground_filter``; of the phases of a track: ``lifecycle``
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from edge.vision import association, encounters, ground_filter, lifecycle, passages, reassociation
+from edge.vision import (
+    association,
+    encounters,
+    ground_filter,
+    lifecycle,
+    passages,
+    reassociation,
+    wrists,
+)
 from edge.vision import track_history as ring
-from edge.vision import wrists as hands
 from edge.vision.camera_model import CameraModel, camera_model
-from edge.vision.detections import FUTURE_MAX_NS, FloorDetections, instants, on_floor
+from edge.vision.detections import FUTURE_MAX_NS, FloorDetections, instants
 from edge.vision.ground_filter import XX, YY
+from edge.vision.sightings import Sightings
 from edge.vision.track_history import TrackWindow
 from edge.vision.tracks import (
     KNOWN,
@@ -70,8 +78,8 @@ class PersonTracker:
         area = config.area
         self._low = np.array([area.x_min_m, area.y_min_m])
         self._high = np.array([area.x_max_m, area.y_max_m])
-        self._outer_low = (self._low - MARGIN_M)[:, None]
-        self._outer_high = (self._high + MARGIN_M)[:, None]
+        low, high = self._low - MARGIN_M, self._high + MARGIN_M
+        self._sightings = Sightings(self._cameras, low[:, None], high[:, None])
         size = self._high - self._low
         self._var_max = np.minimum(size**2 / 12, HIDDEN_SD_MAX_M**2)  # of a uniform spread
         self._per_m2 = 1.0 / min(float(size.prod()), AREA_MAX_M2)
@@ -94,12 +102,15 @@ class PersonTracker:
             state.camera_last_ns,
             state.counters,
         )
-        for sighting in on_floor(groups, self._cameras, state.at_ns) if groups else ():
-            there = self._in_sight() if sighting.doubtful else _NOWHERE
-            self._instant(sighting.among(there, self._outer_low, self._outer_high))
+        for sighting in self._sightings.of(groups, state.at_ns):
+            self._instant(sighting.among(self._in_sight() if sighting.doubtful else _NOWHERE))
         silent_until = now_ns - self._lateness_ns
         if silent_until > state.at_ns:
             self._instant(None, silent_until)
+
+    def foresee(self, packets: Iterable[PersonDetections]) -> None:
+        """Packets that later steps will bring: what many can share is worked out now, at once."""
+        self._sightings.foresee(packets)
 
     def _instant(self, seen: FloorDetections | None, at_ns: int = 0) -> None:
         """Everything that happens at one instant; ``seen`` None: no camera said anything."""
@@ -173,22 +184,14 @@ class PersonTracker:
             people.last_seen_ns[hit] = seen.at_ns
         if len(i):
             lifecycle.mark_distinct(people, pairs, taken, seen.camera, i, j, seen.at_ns)
-        if seen.wrist_rays is not None:
-            self._see_wrists(seen, track, detection)
+        if seen.wrist_rows is not None and len(track):
+            rows = seen.wrist_rows.take(detection, axis=2)
+            held, points = wrists.locate(rows, track, people.mean[:2])
+            people.wrists_store_m[held] = points
+            people.wrists_ns[held] = seen.at_ns
         free = association.unexplained(pairs, taken, seen, ~tentative, n)
         if len(free):
             self._start(*association.newborns(seen, free), seen.at_ns)
-
-    def _see_wrists(self, seen: FloorDetections, track: Ints, detection: Ints) -> None:
-        people = self.state.people
-        if seen.wrist_rays is None or seen.origin is None or not len(track):
-            return
-        rays, origin = seen.wrist_rays, seen.origin
-        rows, points = hands.locate(
-            origin.take(detection, axis=1), rays.take(detection, axis=2), track, people.mean[:2]
-        )
-        people.wrists_store_m[rows] = points
-        people.wrists_ns[rows] = seen.at_ns
 
     def _start(self, position: Floats, R: Floats, at_ns: int) -> None:
         state = self.state

@@ -19,18 +19,37 @@ REACH_MAX_M = 1.2  # a wrist farther from its body is somebody else's, or a bad 
 HEIGHT_MAX_M = 2.4
 
 
-def locate(origin: Floats, rays: Floats, track: Ints, body: Floats) -> tuple[Ints, Floats]:
+def normal_equations(rays: Floats, origin: Floats) -> Floats:
+    """What each sighting adds: A's six entries, b's three, and 1; zeros where unseen.
+
+    A = I - d d' projects off the ray d, b = A origin; both over the ray's variance.
+
+    Args:
+        rays: (3, 2, k) unit directions, NaN where unseen; origin: (3, k).
+
+    Returns:
+        (10, 2, k).
+    """
+    seen: Bools = np.isfinite(rays[0] + rays[1] + rays[2])
+    d = np.where(seen, rays, 0.0)
+    rows = np.empty((10, *seen.shape))
+    rows[:6] = _IDENTITY - d.take(_ROW, axis=0) * d.take(_COLUMN, axis=0)
+    rows[:6] *= seen / RAY_SD_M**2
+    rows[6:9] = _times(rows[:6], origin[:, None])
+    rows[9] = seen
+    return rows
+
+
+def locate(rows: Floats, track: Ints, body: Floats) -> tuple[Ints, Floats]:
     """Wrists of the tracks that have any.
 
     Args:
-        origin: (3, k), rays: (3, 2, k) unit directions, NaN where unseen, of k detections.
-        track: (k,) the track of each. body: (2, n) positions of all tracks.
+        rows: (10, 2, k) normal equations of k detections. track: (k,) the track of each.
+        body: (2, n) positions of all tracks.
 
     Returns:
         (t,) tracks, and (t, 2, 3) metres, NaN where not seen or not plausible.
     """
-    seen: Bools = np.isfinite(rays[0] + rays[1] + rays[2])
-    rows = _normal_equations(np.where(seen, rays, 0.0), origin, seen)
     sums = _summed(rows, track, body.shape[1])
     tracks = (sums[9, 0] + sums[9, 1]).nonzero()[0]
     sums = sums.take(tracks, axis=2)
@@ -53,19 +72,6 @@ _ROW, _COLUMN = np.array([0, 0, 0, 1, 1, 2]), np.array([0, 1, 2, 1, 2, 2])
 _IDENTITY = np.array([1.0, 0.0, 0.0, 1.0, 0.0, 1.0])[:, None, None]
 _PRIOR = np.zeros(6)
 _PRIOR[_DIAGONAL.ravel()] = 1 / np.array([REACH_SD_M, REACH_SD_M, HAND_HEIGHT_SD_M]) ** 2
-
-
-def _normal_equations(d: Floats, origin: Floats, seen: Bools) -> Floats:
-    """(10, 2, k): A's six entries, b's three, and 1; zeros where the wrist is not seen.
-
-    A = I - d d' projects off the ray, b = A origin; both over the ray's variance.
-    """
-    rows = np.empty((10, *seen.shape))
-    rows[:6] = _IDENTITY - d.take(_ROW, axis=0) * d.take(_COLUMN, axis=0)
-    rows[:6] *= seen / RAY_SD_M**2
-    rows[6:9] = _times(rows[:6], origin[:, None])
-    rows[9] = seen
-    return rows
 
 
 def _times(A: Floats, x: Floats) -> Floats:

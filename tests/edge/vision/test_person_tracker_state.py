@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from people_scene import PERIOD_NS, SECOND_NS, Eyes, Faults, crowd, store, visit
@@ -8,7 +11,7 @@ from people_scene import PERIOD_NS, SECOND_NS, Eyes, Faults, crowd, store, visit
 from edge.vision.person_tracker import PersonTracker
 from edge.vision.tracks import PersonTrackerState
 from messages.codec import decode_state, encode_state
-from messages.ids import GateId
+from messages.ids import CameraId, GateId
 
 GATE = GateId("gate")
 CONFIG = store()
@@ -81,3 +84,27 @@ def test_an_empty_state_round_trips():
     assert encode_state(decode_state(encode_state(state), PersonTrackerState)) == encode_state(
         state
     )
+
+
+@pytest.mark.parametrize("ahead", [2, 7, STEPS])
+def test_packets_foreseen_give_the_same_bits_as_those_that_come_as_a_surprise(ahead):
+    tracker = PersonTracker(CONFIG)
+    for k in range(0, STEPS, ahead):
+        some = RECORDING[k : k + ahead]
+        tracker.foresee([packet for _, packets, _, _ in some for packet in packets])
+        run(tracker, some)
+    assert encode_state(tracker.state) == WHOLE
+
+
+def test_what_was_foreseen_and_does_not_come_changes_nothing():
+    tracker = PersonTracker(CONFIG)
+    half = [(at_ns, packets[::2], arrived, left) for at_ns, packets, arrived, left in RECORDING]
+    broken = [
+        replace(packet, scores=packet.scores[1:], camera=CameraId(camera))
+        for _, packets, _, _ in RECORDING[:9]
+        for camera, packet in zip(("unknown", "a"), packets, strict=False)
+    ]
+    tracker.foresee([*broken, *(packet for _, packets, _, _ in RECORDING for packet in packets)])
+    surprised = run(PersonTracker(CONFIG), half)
+    assert encode_state(run(tracker, half).state) == encode_state(surprised.state)
+    assert len(surprised.state.people) > 0

@@ -1,0 +1,250 @@
+"""What packets of person detections show of the floor, instant by instant.
+
+Where a detected person may stand hangs on the packet and its camera alone, so packets are fitted to
+the floor many at a time, in one pass; a caller that knows packets ahead (a replay does) hands them
+over before (``foresee``). What hangs on the instant - how old each packet is at it, where other
+people are - comes on top. Nothing here is state: the answers are the same, bit for bit, whatever
+was foreseen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from edge.vision import body_fit, wrists
+from edge.vision.camera_model import CameraModel
+from edge.vision.detections import SCORE_MIN, SCORE_START_MIN, FloorDetections, flaw
+from messages.arrays import Bools, Floats, Floats32, Ints
+from messages.observations import PersonDetections
+
+POSITION_SD_M = 0.15  # floor points of a sender that works on the floor already (imports)
+START_SD_MAX_M = 0.8  # a foot point vaguer than this says that somebody is there, not where
+AGE_SPEED_SD_M_S = 0.6  # how wrong a track's own velocity is, for detections older than the instant
+AHEAD_MAX = 4096  # packets foreseen at once: a minute of 4 cameras; more are left to their instant
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Fitted:
+    """The m detections of several packets on the floor, in the packets' order.
+
+    ``place``: of each packet, by its ``id``; ``first``: first row of each packet, and m.
+    ``packet`` (m,): place of each row's packet. ``usable``, ``may_start`` (m,): by score, border
+    and walkable area; ``usable_at_foot``: likewise at ``fit.foot``. ``wrist_rows`` (10, 2, m):
+    see ``wrists``; None where nobody's are.
+    """
+
+    packets: list[PersonDetections]
+    place: dict[int, int]
+    first: list[int]
+    packet: Ints
+    fit: body_fit.FloorFit
+    usable: Bools
+    usable_at_foot: Bools
+    may_start: Bools
+    wrist_rows: Floats | None
+
+    def find(self, group: list[PersonDetections]) -> int | None:
+        """Place of the group's first packet, if the others follow it there."""
+        at = self.place.get(id(group[0]))
+        return at if at is None or self.packets[at : at + len(group)] == group else None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sighting:
+    """What the packets of one instant show: rows ``part`` of ``fitted``, none dropped yet.
+
+    ``camera``, ``age_s`` (m,): as in ``FloorDetections``. ``late2`` (m,): m2, for the ages.
+    """
+
+    at_ns: int
+    fitted: Fitted
+    part: slice
+    camera: Ints
+    age_s: Floats
+    late2: Floats
+
+    @property
+    def doubtful(self) -> bool:
+        """True when it matters where other people are."""
+        return bool(np.count_nonzero(self.fitted.fit.doubtful[self.part]))
+
+    def among(self, people: Floats) -> FloorDetections:
+        """Its detections; ``people`` (n, 2), where people are known to be, help to tell a short
+        person from one whose feet are hidden."""
+        fitted, part, rows = self.fitted, self.part, self.fitted.wrist_rows
+        position, R = fitted.fit.position[part].T, fitted.fit.covariance[:, part].copy()
+        R[::2] += self.late2
+        usable = fitted.usable[part]
+        short = self._short_people(people) if self.doubtful else _NOBODY
+        if len(short):
+            position, usable = position.copy(), usable.copy()
+            position[:, short] = fitted.fit.foot[part][short].T
+            R[:, short] = fitted.fit.foot_covariance[:, part][:, short]
+            R[::2, short] += self.late2[short]
+            usable[short] = fitted.usable_at_foot[part][short]
+        found = FloorDetections(
+            self.at_ns,
+            self.camera,
+            position,
+            R,
+            self.age_s,
+            fitted.may_start[part] & (R[0] + R[2] < 2 * START_SD_MAX_M**2),
+            None if rows is None else rows[:, :, part],
+        )
+        kept = usable.nonzero()[0]
+        return found if len(kept) == len(usable) else _only(found, kept)
+
+    def _short_people(self, people: Floats) -> Ints:
+        """The doubtful ones whose feet other cameras or people known agree on."""
+        fit, part, camera = self.fitted.fit, self.part, self.camera
+        position, doubtful = fit.position[part], fit.doubtful[part]
+        k, rest = doubtful.nonzero()[0], (~doubtful & fit.ok[part]).nonzero()[0]
+        others = np.concatenate((position[rest], people))
+        by = np.concatenate((camera[rest], np.full(len(people), -1)))
+        foot, head = fit.foot[part][k], position[k]
+        return k[body_fit.short_people(foot, head, camera[k], others, by)]
+
+
+_NOBODY = np.zeros(0, np.int64)
+
+
+class Sightings:
+    """Fits packets to the floor of a store with these ``cameras``; see the module.
+
+    ``low``, ``high`` (2, 1): the rectangle outside of which nobody is.
+    """
+
+    def __init__(self, cameras: Mapping[str, CameraModel], low: Floats, high: Floats) -> None:
+        self._cameras, self._low, self._high = cameras, low, high
+        self._ahead: tuple[Fitted, ...] = ()
+
+    def foresee(self, packets: Iterable[PersonDetections]) -> None:
+        """Packets that will come soon, or not; those foreseen two calls ago are forgotten."""
+        good = [packet for packet in packets if not flaw(packet, self._cameras)]
+        good.sort(key=lambda packet: (packet.captured_at_ns, packet.camera, packet.sequence))
+        self._ahead = (*self._ahead[-1:], self._fitted(good[:AHEAD_MAX]))
+
+    def of(self, groups: Sequence[list[PersonDetections]], since_ns: int) -> list[Sighting]:
+        """The packets of each instant on the floor.
+
+        An instant is at its newest packet, and not before ``since_ns`` or the one before it.
+        """
+        found = []
+        for (fitted, at), group in zip(self._places(groups), groups, strict=True):
+            since_ns = max(group[-1].captured_at_ns, since_ns)
+            part = slice(fitted.first[at], fitted.first[at + len(group)])
+            camera = fitted.packet[part] - at
+            age_s: Floats = np.array([since_ns - p.captured_at_ns for p in group]) * 1e-9
+            late2 = (AGE_SPEED_SD_M_S * age_s) ** 2
+            found.append(
+                Sighting(since_ns, fitted, part, camera, age_s.take(camera), late2.take(camera))
+            )
+        return found
+
+    def _places(self, groups: Sequence[list[PersonDetections]]) -> list[tuple[Fitted, int]]:
+        """Where the packets of each instant were fitted; now, in one pass, if not before."""
+        places = [
+            (fitted, at)
+            for group in groups
+            for fitted in self._ahead
+            if (at := fitted.find(group)) is not None
+        ]
+        if len(places) == len(groups):
+            return places
+        now = self._fitted([packet for group in groups for packet in group])
+        return [(now, now.place[id(group[0])]) for group in groups]
+
+    def _fitted(self, packets: list[PersonDetections]) -> Fitted:
+        count = [len(packet.scores) for packet in packets]
+        scores = np.concatenate([_NO_SCORE, *(packet.scores for packet in packets)])
+        fit = _fit(packets, count, self._cameras)
+        strong = fit.ok & (scores >= SCORE_MIN)
+        rays, eye = fit.wrist_rays, fit.eye
+        return Fitted(
+            packets=packets,
+            place={id(packet): k for k, packet in enumerate(packets)},
+            first=[0, *np.cumsum(count).tolist()],
+            packet=np.arange(len(packets)).repeat(count),
+            fit=fit,
+            usable=strong & self._inside(fit.position),
+            usable_at_foot=strong & self._inside(fit.foot),
+            may_start=(scores >= SCORE_START_MIN) & ~fit.cut,
+            wrist_rows=None if rays is None or eye is None else wrists.normal_equations(rays, eye),
+        )
+
+    def _inside(self, position: Floats) -> Bools:
+        """(n,) which of the positions (n, 2) are in the rectangle."""
+        xy = position.T
+        inside = (xy >= self._low) & (xy <= self._high)
+        return np.asarray(inside[0] & inside[1])
+
+
+def _fit(
+    packets: Sequence[PersonDetections], count: Sequence[int], cameras: Mapping[str, CameraModel]
+) -> body_fit.FloorFit:
+    """All packets on the floor: boxes by ``body_fit``, points of senders that work there as
+    they come."""
+    pixel = [packet for packet in packets if packet.positions_store_m is None]
+    boxes: list[Floats | Floats32] = [_NO_BOX, *(p.boxes_px for p in pixel)]
+    feet: list[Floats | Floats32] = [_NO_FOOT, *(p.feet_px for p in pixel)]
+    fit = body_fit.fit(
+        np.concatenate(boxes),
+        np.concatenate(feet),
+        [cameras[packet.camera] for packet in pixel],
+        [len(packet.scores) for packet in pixel],
+        _wrists(pixel),
+    )
+    return fit if len(pixel) == len(packets) else _with_positions(packets, count, fit)
+
+
+_NO_BOX, _NO_FOOT, _NO_SCORE = np.zeros((0, 4)), np.zeros((0, 2)), np.zeros(0, np.float32)
+
+
+def _wrists(packets: Sequence[PersonDetections]) -> Floats | None:
+    """(n, 2, 2) pixels, NaN unseen; None where no packet shows any."""
+    if all(packet.wrists_px is None for packet in packets):
+        return None
+    nobodys = [np.full((len(p.scores), 2, 2), np.nan) for p in packets if p.wrists_px is None]
+    rest = iter(nobodys)
+    shown = [next(rest) if p.wrists_px is None else p.wrists_px for p in packets]
+    return np.asarray(np.concatenate(shown), dtype=np.float64)
+
+
+def _with_positions(
+    packets: Sequence[PersonDetections], count: Sequence[int], fit: body_fit.FloorFit
+) -> body_fit.FloorFit:
+    """Put the floor points of senders that work in the store frame in their places."""
+    n = sum(count)
+    given = np.array([packet.positions_store_m is not None for packet in packets]).repeat(count)
+    whole = body_fit.FloorFit(
+        position=np.zeros((n, 2)),
+        covariance=np.zeros((3, n)),
+        ok=np.ones(n, np.bool_),
+        cut=np.zeros(n, np.bool_),
+        doubtful=np.zeros(n, np.bool_),
+        foot=np.zeros((n, 2)),
+        foot_covariance=np.zeros((3, n)),
+        wrist_rays=None if fit.wrist_rays is None else np.full((3, 2, n), np.nan),
+        eye=None if fit.eye is None else np.zeros((3, n)),
+    )
+    whole.fill(~given, fit)
+    points = [p.positions_store_m for p in packets if p.positions_store_m is not None]
+    whole.position[given] = np.concatenate(points)
+    whole.covariance[::2, given] = POSITION_SD_M**2
+    whole.ok[given] = np.isfinite(whole.position[given]).all(axis=1)
+    return whole
+
+
+def _only(seen: FloorDetections, k: Ints) -> FloorDetections:
+    return FloorDetections(
+        seen.at_ns,
+        seen.camera[k],
+        seen.position.take(k, axis=1),
+        seen.covariance.take(k, axis=1),
+        seen.age_s[k],
+        seen.may_start[k],
+        None if seen.wrist_rows is None else seen.wrist_rows.take(k, axis=2),
+    )
