@@ -31,6 +31,7 @@ check: setup  ## format, lint, types, import contracts
 
 test: setup  ## every test, real ptys and processes included
 	@./tests/system-packages.sh tests
+	$(BIN)/walkout models install
 	$(BIN)/python -m pytest $(PYTEST)
 
 sim: setup  ## the same simulated run every time: make sim SEED=7

@@ -40,6 +40,7 @@ from messages.store_config import (
     StoreArea,
     StoreConfig,
 )
+from messages.vision_config import Model, Vision
 
 STORE_TOML_BYTES_MAX = 8 * 2**20  # 350 plates are 60 kB; a bigger file is another file
 
@@ -49,6 +50,7 @@ MANY: dict[str, tuple[str, type]] = {
     "facing": ("facings", Facing),
     "gate": ("gates", Gate),
     "camera": ("cameras", Camera),
+    "model": ("models", Model),
     "fixture": ("fixtures", Fixture),
     "shelf_node": ("shelf_nodes", ShelfNode),
     "reader": ("readers", Reader),
@@ -60,6 +62,7 @@ ONE: dict[str, tuple[str, type]] = {
     "gate_policy": ("gate_policy", GatePolicy),
     "decision": ("decision", Decision),
     "limits": ("limits", Limits),
+    "vision": ("vision", Vision),
     "paths": ("paths", Paths),
     "cloud": ("cloud", Cloud),
 }
@@ -364,6 +367,12 @@ def _resolved(config: StoreConfig, folder: Path) -> StoreConfig:
         config,
         paths=replace(at, **names),
         cloud=replace(config.cloud, **secrets),
+        vision=replace(config.vision, models=absolute(config.vision.models)),
+        models=tuple(replace(m, path=absolute(m.path)) for m in config.models),
+        cameras=tuple(
+            replace(c, url=absolute(c.url), password_file=absolute(c.password_file))
+            for c in config.cameras
+        ),
         shelf_nodes=tuple(replace(n, port=absolute(n.port)) for n in config.shelf_nodes),
         readers=tuple(replace(n, port=absolute(n.port)) for n in config.readers),
         gate_nodes=tuple(replace(n, port=absolute(n.port)) for n in config.gate_nodes),

@@ -14,6 +14,7 @@ from typing import Any
 
 from messages.money import EXPONENT
 from messages.store_config import Camera, StoreConfig
+from messages.vision_config import ACTIVATIONS, COLOURS, DECODERS, LAYOUTS, PADS
 
 ROTATION_ERROR_MAX = 0.01  # of R R^T against I: five-digit calibration files stay far below
 DISTORTION_LENGTHS = (4, 5, 8, 12, 14)  # OpenCV's models
@@ -30,6 +31,8 @@ class Problem:
     id: str | None = None
     key: str | None = None
 
+
+_WIDTH = "must be 0, or a multiple of 32 up to 1920"
 
 Rule = Callable[[Any], str]  # "" where the value is right, otherwise what to do
 
@@ -61,6 +64,26 @@ def _public_key(value: str) -> str:
     return f"{len(value)} characters; a public key is 64 hexadecimal digits (32 bytes)"
 
 
+def _camera_url(value: str) -> str:
+    if re.match(r"\w+://[^/]*@", value):
+        return "holds a name or password; put them into user and password_file"
+    good = "://" not in value or re.match(r"(rtsps?|https?)://[^\s/]+", value)
+    return "" if good else "must be rtsp://host/path, http://..., or a video file"
+
+
+def _sha256(value: str) -> str:
+    good = re.fullmatch(r"[0-9a-fA-F]{64}", value)
+    return "" if good else "must be the 64 hexadecimal digits that sha256sum prints"
+
+
+def _three(value: tuple[float, ...]) -> str:
+    return "" if len(value) == 3 else f"has {len(value)} numbers; write one for each of 3 colours"
+
+
+def _deviations(value: tuple[float, ...]) -> str:
+    return _three(value) or ("" if min(value) > 0 else "must be above 0; write [1, 1, 1] for none")
+
+
 RULES: dict[str, Rule] = {
     **dict.fromkeys(("width_m", "depth_m", "height_m", "capacity_g", "mass_g"), _above(0)),
     **dict.fromkeys(("mass_sd_g", "noise_g", "z_m", "hold_minor", "clock_skew_max_s"), _from(0)),
@@ -77,6 +100,8 @@ RULES: dict[str, Rule] = {
     "webhook_order": _one_of("ordered", "parallel"),
     "webhook_network": _one_of("public", "private"),
     "retailer_amounts": _one_of("minor", "decimal"),
+    "entry_check": _one_of("store", "retailer"),
+    "payment_mode": _one_of("checkout", "payment"),
     "direction": _one_of("entry", "exit", "both"),
     "currency": _one_of(*sorted(EXPONENT)),
     "baud": _between(300, 4_000_000),
@@ -85,6 +110,23 @@ RULES: dict[str, Rule] = {
     "step_every_ms": _between(10, 1000),
     "lateness_max_ms": _between(0, 5000),
     "memory_max_mb": _from(100),
+    "url": _camera_url,
+    "images_per_s": _between(0.1, 60),
+    "latency_ms": _between(0, 2000),
+    "model_width_px": lambda v: "" if v == 0 or (32 <= v <= 1920 and v % 32 == 0) else _WIDTH,
+    "detect": _one_of("motion", "always"),
+    "cpu_cores": _between(0.05, 64),
+    "workers": _between(1, 32),
+    "decoder": _one_of(*DECODERS),
+    "layout": _one_of(*LAYOUTS),
+    "colour": _one_of(*COLOURS),
+    "pad": _one_of(*PADS),
+    "activation": _one_of(*ACTIVATIONS),
+    "sha256": _sha256,
+    "mean": _three,
+    "std": _deviations,
+    "sure_score": _between(0.01, 0.99),
+    "nms_iou": _between(0.05, 1),
     "public_key": _public_key,
     "port": lambda v: "" if v else "must name a serial port, for example /dev/ttyUSB0",
     "journal": lambda v: "" if v else "must name a file",
@@ -116,6 +158,7 @@ def _ids(config: StoreConfig) -> Iterator[Problem]:
         ("gate", [g.id for g in config.gates]),
         ("fixture", [f.id for f in config.fixtures]),
         ("credential_key", [k.kid for k in config.credential_keys]),
+        ("model", [m.id for m in config.models]),
     ]
     for table, ids in alone:
         yield from _repeated([(table, i, id_) for i, id_ in enumerate(ids)])

@@ -10,6 +10,7 @@ from functools import cached_property
 
 from messages.ids import CameraId, DeviceId, FacingId, GateId, PlateId, ShelfId, Sku, StoreId
 from messages.observations import CredentialKey
+from messages.vision_config import Model, Vision
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +72,15 @@ class Camera:
     store_from_camera: tuple[tuple[float, ...], ...]  # (4, 4), metres
     width_px: int = 640
     height_px: int = 480
+    # Live video, detected on this box; without a url somebody else sends this camera's detections.
+    url: str = ""  # rtsp://..., or a video file, which is played in its own time
+    user: str = ""
+    password_file: str = ""
+    images_per_s: float = 5.0  # looked at; between them the tracker predicts
+    latency_ms: float = 0.0  # from the light to the image's arrival here
+    model: str = ""  # a [[model]], or one of `walkout models list`; empty: the first installed
+    model_width_px: int = 0  # of the net's input, where it takes any; 0: its usual one
+    detect: str = "motion"  # or "always": in every image, moving or not
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -185,6 +195,11 @@ class Cloud:
     webhook_order: str = "ordered"  # or "parallel": in order per visit only
     webhook_network: str = "public"  # or "private": the address may be one of a local network
     retailer_amounts: str = "minor"  # 1299; or "decimal": "12.99"
+    entry_check: str = "store"  # or "retailer": it is asked who enters, and how much to hold
+    payment_mode: str = "checkout"  # we charge; or "payment": the retailer adjusts and captures
+    broker_refund_key_file: str = ""  # a key that may pay back; without one nothing is refunded
+    connector_listen: str = ""  # "127.0.0.1:8703": the retailer's calls; empty: none
+    connector_key_file: str = ""  # the bearer key it calls with
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -199,6 +214,7 @@ class StoreConfig:
     facings: tuple[Facing, ...] = ()
     gates: tuple[Gate, ...] = ()
     cameras: tuple[Camera, ...] = ()
+    models: tuple[Model, ...] = ()
     fixtures: tuple[Fixture, ...] = ()
     shelf_nodes: tuple[ShelfNode, ...] = ()
     readers: tuple[Reader, ...] = ()
@@ -208,6 +224,7 @@ class StoreConfig:
     gate_policy: GatePolicy = GatePolicy()
     decision: Decision = Decision()
     limits: Limits = Limits()
+    vision: Vision = Vision()
     paths: Paths = Paths()
     cloud: Cloud = Cloud()
     toml: str = field(default="", repr=False)

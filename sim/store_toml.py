@@ -18,6 +18,7 @@ TABLES = {
     "facings": "facing",
     "gates": "gate",
     "cameras": "camera",
+    "models": "model",
     "fixtures": "fixture",
     "shelf_nodes": "shelf_node",
     "readers": "reader",

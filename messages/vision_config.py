@@ -1,0 +1,45 @@
+"""``[vision]`` and ``[[model]]`` of store.toml: how live video becomes detections."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+DECODERS = ("centernet", "movenet-multi", "nanodet", "ssd", "yolox", "detr", "dets")
+LAYOUTS, COLOURS, PADS = ("NHWC", "NCHW"), ("RGB", "BGR"), ("corner", "centre", "stretch")
+ACTIVATIONS = ("softmax", "sigmoid")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Vision:
+    """Bounds of the detector workers on this box."""
+
+    cpu_cores: float = 0.5  # what all detectors together may use
+    workers: int = 1  # processes; each takes its share of the cameras and of the budget
+    models: str = ""  # folder of `walkout models install`; empty: the user's data folder
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Model:
+    """A net of the user's: any ONNX file whose output layout has a decoder.
+
+    ``mean``, ``std``: a pixel (0 to 255) goes in as (pixel - mean) / std. ``sure_score``: where
+    its precision and recall balance.
+    """
+
+    id: str
+    path: str
+    sha256: str
+    decoder: str
+    width_px: int
+    height_px: int
+    layout: str = "NCHW"
+    colour: str = "RGB"
+    mean: tuple[float, ...] = (0.0, 0.0, 0.0)
+    std: tuple[float, ...] = (1.0, 1.0, 1.0)
+    pad: str = "corner"
+    pad_value: float = 114.0
+    classes: tuple[int, ...] = (0,)
+    sure_score: float = 0.3
+    nms_iou: float = 0.5
+    outputs: tuple[str, ...] = ()
+    activation: str = "softmax"
