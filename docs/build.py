@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from broker import privacy
+from broker.systems import diagrams
 from cloud_sync import retailer_openapi
 from cloud_sync.conformance.command import CASES
 from cloud_sync.settlement import diagram_markdown
@@ -44,6 +46,8 @@ def test_plan_table() -> str:
 
 
 DRAWN = {
+    "BROKER.md": diagrams.markdown,
+    "privacy.md": privacy.page,
     "retailer-guide.md": test_plan_table,
     "VOCABULARY.md": catalogue_table,
     "GATES.md": gate_diagram,

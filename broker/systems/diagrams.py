@@ -8,16 +8,24 @@ from typing import Any
 
 from broker.systems.code_payments import PAYMENT_STATES, PaymentState
 from broker.systems.gifts import GIFT_STATES, GiftState
+from broker.systems.invitations import INVITATION_STATES, InvitationState
+from broker.systems.item_stores import STORE_STATES, StoreStatus
 from broker.systems.payment_codes import CODE_STATES, CodeState
+from broker.systems.redemptions import REDEMPTION_STATES, RedemptionState
+from broker.systems.screenings import SCREENING_STATES, ScreeningState
 from broker.systems.states import diagram
 from broker.systems.wallets import WALLET_STATES, WalletStatus
 
 # name -> table, first state
 MACHINES: Mapping[str, tuple[Mapping[Any, Any], StrEnum]] = {
+    "E: screening": (SCREENING_STATES, ScreeningState.ISSUED),
     "I: wallet": (WALLET_STATES, WalletStatus.OPEN),
     "I: payment code": (CODE_STATES, CodeState.ISSUED),
     "I: transaction": (PAYMENT_STATES, PaymentState.RECEIVED),
     "I: gift": (GIFT_STATES, GiftState.SENT),
+    "B: item store": (STORE_STATES, StoreStatus.DRAFT),
+    "B: invitation": (INVITATION_STATES, InvitationState.ISSUED),
+    "B: redemption": (REDEMPTION_STATES, RedemptionState.REQUESTED),
 }
 
 

@@ -8,10 +8,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from broker.database import Transaction
-from broker.systems import invariants_wallets
+from broker.systems import invariants_item_stores, invariants_screenings, invariants_wallets
 
 REGISTRY: Mapping[str, Mapping[str, str]] = {
+    "screenings": invariants_screenings.INVARIANTS,
     "wallets": invariants_wallets.INVARIANTS,
+    "item stores": invariants_item_stores.INVARIANTS,
 }
 
 

@@ -13,6 +13,14 @@ _WALLET = "wallet = $1"
 
 PERSONAL: tuple[Personal, ...] = (
     Personal(
+        table="screening",
+        columns="screening, store, account, facts, state, issued_s, expires_s",
+        holds="yes/no facts found out about the shopper, for which store",
+        where="account = $1",
+        why="that a token was used once stays; whose it was and what was true does not",
+        blank={"account": "", "facts": ""},
+    ),
+    Personal(
         table="wallet",
         columns="wallet, currency, status, created_s",
         holds="that the shopper has a prepaid wallet",
@@ -49,8 +57,32 @@ PERSONAL: tuple[Personal, ...] = (
         why="amounts stay for the books",
         blank={"contact_hash": "", "note": ""},
     ),
+    Personal(
+        table="item_grant",
+        columns="item_grant, invitation, item_store, active, created_s",
+        holds="which sponsor lets the shopper take goods",
+        where="consumer = $1",
+        why="limits are counted by grant; whose it was does not stay, and it is good no more",
+        blank={"consumer": ERASED, "active": 0},
+    ),
+    Personal(
+        table="redemption",
+        columns="redemption, item_grant, store, visit, sponsor_minor, consumer_minor, ship_to,"
+        " handover, state, created_s",
+        holds="what was taken at a sponsor's cost, where, and where it was shipped to",
+        where="item_grant IN (SELECT item_grant FROM item_grant WHERE consumer = $1)",
+        why="amounts stay for the books; places and addresses do not",
+        blank={"store": ERASED, "visit": ERASED, "ship_to": ""},
+    ),
 )
 
 IMPERSONAL: Mapping[str, str] = {
+    "screening_policy": "what facts open, by store",
+    "screening_use": "which gate a token opened, and what",
+    "item_store": "a sponsor's limits; the sponsor is an organization",
+    "item_store_funding": "what a sponsor paid in",
+    "invitation": "codes and contacts, hashed",
+    "redemption_line": "goods of a redemption",
+    "sponsor_notice": "what a sponsor was told of a redemption",
     "code_payment": "a merchant's purchase and amount under the id of a code",
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any
 
@@ -43,6 +43,8 @@ class Desk:
 
     ledger: Ledger
     now_s: int = 1_000_000
+    party: str = ""  # of the key that asks
+    if_match: int | None = None
     service: Service = field(init=False)
 
     def __post_init__(self) -> None:
@@ -51,7 +53,14 @@ class Desk:
         )
 
     def call(self, **path: str) -> Call:
-        return Call(service=self.service, key=NOBODY, path=path, query={}, now_s=self.now_s)
+        return Call(
+            service=self.service,
+            key=replace(NOBODY, party=self.party),
+            path=path,
+            query={},
+            now_s=self.now_s,
+            if_match=self.if_match,
+        )
 
     def do(self, effect: Callable[..., Awaitable[Answer]], asked: Any, **path: str) -> Any:
         """The reply as JSON."""
