@@ -46,7 +46,10 @@ class Housekeeping:
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
-        self._tasks = [asyncio.create_task(self._run(chore), name=chore.name) for chore in CHORES]
+        from broker import systems  # late: they stand on the routes, which start this
+
+        chores = (*CHORES, *systems.CHORES)
+        self._tasks = [asyncio.create_task(self._run(chore), name=chore.name) for chore in chores]
 
     async def stop(self) -> None:
         """End the tasks; what was posted is sealed once more."""

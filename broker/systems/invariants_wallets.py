@@ -44,7 +44,7 @@ INVARIANTS: Mapping[str, str] = {
     "a code pays once, its own merchant, within its maximum": """
         SELECT COUNT(*) FROM payment_request p JOIN capture c ON c.hold = p.hold
         WHERE c.amount_minor > p.max_amount_minor
-            OR (p.merchant <> '' AND p.merchant <> c.merchant)
+            OR (p.merchant NOT IN ('', 'erased', c.merchant))
             OR NOT EXISTS (SELECT 1 FROM code_payment t
                 WHERE t.payment_request = p.payment_request
                 AND c.capture = 'transaction:' || t.txn AND t.amount_minor = c.amount_minor)""",

@@ -58,14 +58,6 @@ PERSONAL: tuple[Personal, ...] = (
         blank={"contact_hash": "", "note": ""},
     ),
     Personal(
-        table="item_grant",
-        columns="item_grant, invitation, item_store, active, created_s",
-        holds="which sponsor lets the shopper take goods",
-        where="consumer = $1",
-        why="limits are counted by grant; whose it was does not stay, and it is good no more",
-        blank={"consumer": ERASED, "active": 0},
-    ),
-    Personal(
         table="redemption",
         columns="redemption, item_grant, store, visit, sponsor_minor, consumer_minor, ship_to,"
         " handover, state, created_s",
@@ -73,6 +65,14 @@ PERSONAL: tuple[Personal, ...] = (
         where="item_grant IN (SELECT item_grant FROM item_grant WHERE consumer = $1)",
         why="amounts stay for the books; places and addresses do not",
         blank={"store": ERASED, "visit": ERASED, "ship_to": ""},
+    ),
+    Personal(
+        table="item_grant",
+        columns="item_grant, invitation, item_store, active, created_s",
+        holds="which sponsor lets the shopper take goods",
+        where="consumer = $1",
+        why="limits are counted by grant; whose it was does not stay, and it is good no more",
+        blank={"consumer": ERASED, "active": 0},
     ),
 )
 
