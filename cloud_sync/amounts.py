@@ -58,7 +58,7 @@ def minor_of(text: object, currency: str) -> int:
         raise AmountError(f"amount {shown} has to be text with {digits} decimals")
     if digits and not (len(part) == digits and part.isascii() and part.isdigit()):
         raise AmountError(f"amount {shown} has to have exactly {digits} decimals")
-    minor = int(whole) * 10**digits + int(part or 0)
+    minor = int(whole) * int(10**digits) + int(part or 0)
     if minor > MINOR_MAX:
         raise AmountError(f"amount {shown} is beyond reason")
     return -minor if text.startswith("-") else minor

@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from cloud_sync import book_tables, retailer
-from cloud_sync.book_tables import SCHEMA as SCHEMA
+from cloud_sync import book_tables, catalogue, retailer
+from cloud_sync.demands import Demand, RefundAsked
 from cloud_sync.destinations import Destination
 from cloud_sync.outbox import NewRequest, Outbox, Postponed, Request
 from cloud_sync.outcomes import (
@@ -42,11 +42,13 @@ from cloud_sync.purchase import (
 from cloud_sync.settlement import settle
 from cloud_sync.webhooks import receipt_webhook
 from messages import codec
-from messages.events import CartClosed, CloudEvent, VisitEnded, VisitStarted
+from messages.events import CartClosed, CloudEvent, PurchasePriced, VisitEnded, VisitStarted
 from messages.ids import VisitId
 
+SCHEMA = book_tables.SCHEMA + catalogue.SCHEMA
 WEBHOOK_GROUP = "webhook:retailer"  # one endpoint, one group: its deliveries stay in order
 WEBHOOK = "webhook"  # the destination
+DEMANDED = 0  # cause of a demand: it goes before what waits in its group
 QUERY_CHUNK = 500  # below SQLite's bound on parameters
 
 REMEDY = "Look at the answer, mend its cause, then resume the group; or void it with a reason."
@@ -77,6 +79,7 @@ class Policy:
     webhooks: bool
     group: str = "account"  # or "merchant"
     webhook_order: str = "ordered"  # or "parallel"
+    shelved: tuple[str, ...] = ()  # SKUs on our shelves
 
 
 class Book:
@@ -151,6 +154,7 @@ class Round:
         self._parked: list[tuple[Request, int | None, str, str]] = []
         self._voided: list[Request] = []
         self._events: list[CloudEvent] = []
+        self._carts: list[CartClosed] = []
         self._receipts: dict[str, Receipt] = {}
         self._alarms: list[tuple[str, str, str]] = []
         self._cleared: list[str] = []
@@ -184,6 +188,8 @@ class Round:
             self._set_aside(fact, str(error))
         else:
             self._record(step, fact.seq)
+            if isinstance(event, CartClosed):
+                self._carts.append(event)
 
     def _set_aside(self, fact: Fact, error: str) -> None:
         detail = f"journal row {fact.seq} ({fact.event_id}): {error}. {REMEDY_FACT}"
@@ -242,16 +248,15 @@ class Round:
 
     def _signal(self, request: Request, answer: Answer) -> Signal:
         assert answer.status is not None
-        if request.destination == retailer.DESTINATION:
-            terms = self.book.terms
-            return retailer.signal(request.body, answer.body, terms.currency, terms.amounts)
         operation = Operation(request.operation)
+        if request.destination == retailer.DESTINATION:
+            return retailer.signal(operation, request.body, answer.body, self.book.terms)
         return broker.signal(operation, request.subject, request.body, answer.status, answer.body)
 
     def _refused(self, request: Request, answer: Answer) -> None:
         """Park; where the retailer does not know an SKU, the receipt says so too."""
         error, remedy = f"status {answer.status}: {_excerpt(answer)}", REMEDY
-        if request.destination == retailer.DESTINATION and answer.status is not None:
+        if request.operation == Operation.PRICE and answer.status is not None:
             signal = retailer.refusal(request.body, answer.status, answer.body)
             if isinstance(signal, CartRefused):
                 step = settle(self._purchase_of(request), signal, self.wall_ns, self.book.terms)
@@ -344,6 +349,19 @@ class Round:
         step = settle(self._purchase_of(request), signal, self.wall_ns, self.book.terms)
         self._record(step, request.cause)
 
+    def demanded(self, visit: str, demand: Demand) -> None:
+        """What the retailer or an operator demands of a purchase.
+
+        Raises:
+            SettlementError: there is no such purchase, or it has no place for that now.
+        """
+        purchase = self._purchases.get(visit)
+        if purchase is None:
+            raise SettlementError(f"no purchase of visit {visit}")
+        if isinstance(demand, RefundAsked) and broker.REFUNDS not in self.book.destinations:
+            raise SettlementError("no key for refunds: set broker_refund_key_file in [cloud]")
+        self._record(settle(purchase, demand, self.wall_ns, self.book.terms), DEMANDED)
+
     # --- what follows -----------------------------------------------------------------------
 
     def _record(self, step: Step, cause: int) -> None:
@@ -361,7 +379,7 @@ class Round:
         if told is None or not self.book.policy.webhooks:
             return
         kind, body = told
-        message = f"{receipt.visit}:{kind}"
+        message = f"{receipt.visit}:{kind}" + (f":{receipt.number}" if receipt.number else "")
         self._requests.append(
             NewRequest(
                 group=webhook_group(self.book.policy.webhook_order, receipt.visit),
@@ -378,15 +396,16 @@ class Round:
 
     def _new_request(self, ask: Ask, purchase: Purchase, cause: int) -> NewRequest:
         terms = self.book.terms
-        adapter = retailer if ask.operation is Operation.PRICE else broker
+        adapter = retailer if ask.operation in retailer.OPERATIONS else broker
         path, body = adapter.request(ask, terms)
+        refund = ask.operation is Operation.REFUND
         by_account = self.book.policy.group == "account"
         return NewRequest(
             group=purchase.account if by_account else f"merchant:{terms.merchant}",
             cause=cause,
-            message=f"{purchase.visit}:{ask.operation}",
+            message=f"{purchase.visit}:{ask.operation}" + (f":{ask.name}" if ask.name else ""),
             operation=ask.operation,
-            destination=adapter.DESTINATION,
+            destination=broker.REFUNDS if refund else adapter.DESTINATION,
             path=path,
             body=body,
             visit=purchase.visit,
@@ -399,6 +418,7 @@ class Round:
         db = self.book.db
         if self._changed:
             await book_tables.write_purchases(db, self._changed.values(), self.wall_ns)
+        await self._write_picks()
         if self._receipts:
             await book_tables.write_receipts(db, self._receipts.values())
         if self._events:
@@ -423,6 +443,17 @@ class Round:
         if self._cursor is not None:
             cursor = self._cursor
             await book_tables.write_cursor(db, self.book.terms.store, cursor.seq, cursor.event_id)
+
+    async def _write_picks(self) -> None:
+        """Prices when taken, beside the carts; a price above one of them is a warning."""
+        await catalogue.remember_picks(self.book.db, self._carts)
+        for event in self._events:
+            if not isinstance(event, PurchasePriced):
+                continue
+            for sku, then, now in await catalogue.dearer(self.book.db, event.visit, event.lines):
+                detail = f"visit {event.visit}: {sku} cost {then} when taken, is charged {now}"
+                key = f"pick-price:{event.visit}"
+                await self.book.database.raise_alarm(key, "warning", detail, self.now_ns)
 
 
 def webhook_group(order: str, visit: str) -> str:

@@ -18,13 +18,15 @@ CREATE TABLE IF NOT EXISTS purchase(
 CREATE TABLE IF NOT EXISTS receipt(
   visit TEXT PRIMARY KEY, account TEXT NOT NULL,
   state TEXT NOT NULL CHECK(state IN
-    ('pending','parked','bad_cart','paid','free','unpaid','void')),
+    ('pending','priced','parked','bad_cart','paid','free','unpaid','void',
+     'settled','contested','reviewed','refunded')),
   currency TEXT NOT NULL, total_minor INTEGER NOT NULL,
   purchase TEXT NOT NULL, capture TEXT NOT NULL,
   lines TEXT NOT NULL, in_review TEXT NOT NULL,           -- JSON
   started_wall_ns INTEGER NOT NULL, exit_wall_ns INTEGER NOT NULL,
   issued_wall_ns INTEGER NOT NULL,                        -- 0 while open
-  detail TEXT NOT NULL) WITHOUT ROWID;
+  detail TEXT NOT NULL,
+  refunded_minor INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS settlement_event(
   seq INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, visit TEXT NOT NULL,
   at_ns INTEGER NOT NULL, wall_ns INTEGER NOT NULL,
@@ -55,7 +57,7 @@ async def write_purchases(
 
 async def write_receipts(db: aiosqlite.Connection, receipts: Iterable[Receipt]) -> None:
     await db.executemany(
-        "INSERT OR REPLACE INTO receipt VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?)",
+        "INSERT OR REPLACE INTO receipt VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
         [_receipt_row(receipt) for receipt in receipts],
     )
 
@@ -106,4 +108,5 @@ def _receipt_row(receipt: Receipt) -> tuple[object, ...]:
         receipt.exit_wall_ns,
         receipt.issued_wall_ns,
         receipt.detail,
+        receipt.refunded_minor,
     )

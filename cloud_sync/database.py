@@ -17,7 +17,7 @@ from urllib.parse import quote
 
 import aiosqlite
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 WAL_BYTES_MAX = 64 * 2**20  # the WAL file is cut back to this after a checkpoint
 CACHE_KIB = 16 * 1024
 FULL = 2  # PRAGMA synchronous
@@ -32,6 +32,27 @@ CREATE TABLE IF NOT EXISTS audit(
   id INTEGER PRIMARY KEY, at_ns INTEGER NOT NULL, operator TEXT NOT NULL, action TEXT NOT NULL,
   target TEXT NOT NULL, reason TEXT NOT NULL, detail TEXT NOT NULL,
   command TEXT UNIQUE);  -- the operator's command this row carried out, so that it runs once
+"""
+
+
+FROM_VERSION_1 = """
+BEGIN IMMEDIATE;
+ALTER TABLE receipt RENAME TO receipt_1;
+CREATE TABLE receipt(
+  visit TEXT PRIMARY KEY, account TEXT NOT NULL,
+  state TEXT NOT NULL CHECK(state IN
+    ('pending','priced','parked','bad_cart','paid','free','unpaid','void',
+     'settled','contested','reviewed','refunded')),
+  currency TEXT NOT NULL, total_minor INTEGER NOT NULL,
+  purchase TEXT NOT NULL, capture TEXT NOT NULL,
+  lines TEXT NOT NULL, in_review TEXT NOT NULL,
+  started_wall_ns INTEGER NOT NULL, exit_wall_ns INTEGER NOT NULL,
+  issued_wall_ns INTEGER NOT NULL, detail TEXT NOT NULL,
+  refunded_minor INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID;
+INSERT INTO receipt SELECT *, 0 FROM receipt_1;
+DROP TABLE receipt_1;
+PRAGMA user_version=2;
+COMMIT;
 """
 
 
@@ -168,12 +189,28 @@ async def _prepare(db: aiosqlite.Connection, path: Path, schemas: tuple[str, ...
         )
     if not isinstance(version, int) or version > SCHEMA_VERSION:
         raise SyncStoreError(f"{path} is of version {version}, this program knows {SCHEMA_VERSION}")
+    if version == 1:
+        await _from_version_1(db)
     for schema in schemas:
         await db.executescript(schema)
     await db.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
+
+
+async def _from_version_1(db: aiosqlite.Connection) -> None:
+    """Receipts got states and a column: the table moves aside, and comes back under the new rules.
+
+    One transaction, so that a kill leaves version 1 or version 2; waiting requests are not touched.
+    """
+    if "receipt" in await _tables(db):
+        await db.executescript(FROM_VERSION_1)
 
 
 async def _value(db: aiosqlite.Connection, query: str) -> object:
     async with db.execute(query) as cursor:
         row = await cursor.fetchone()
     return row[0] if row else None
+
+
+async def _tables(db: aiosqlite.Connection) -> set[str]:
+    rows = await db.execute_fetchall("SELECT name FROM sqlite_master WHERE type='table'")
+    return {str(name) for (name,) in rows}

@@ -16,10 +16,13 @@ from pathlib import Path
 
 import msgspec
 
+from cloud_sync import catalogue, demand_desk
 from cloud_sync.book import WEBHOOK, Book, Round
+from cloud_sync.demand_desk import DemandError
+from cloud_sync.demands import Demand
 from cloud_sync.outbox import NewRequest, NotParked
 from cloud_sync.outcomes import BadAnswer, read
-from cloud_sync.purchase import Operation, SettlementError
+from cloud_sync.purchase import Operation, RefundBody, SettlementError
 from messages.contract import (
     AdjustRequest,
     CaptureRequest,
@@ -28,19 +31,24 @@ from messages.contract import (
     VoidRequest,
     WebhookBody,
 )
+from messages.retailer_contract import CatalogueUpload
 
 COMMANDS_MAX = 100  # carried out in one round
 BODY_BYTES_MAX = 2**20  # of an edited request
 COMMAND_BYTES_MAX = 2 * BODY_BYTES_MAX + 16 * 1024  # its JSON may be escaped
 TEXT_MAX = 500
 REPLAYS_MAX = 10_000  # deliveries in one replay by time; ask again for more
-ACTIONS = ("resume", "edit", "void", "replay", "replay_span", "enable", "disable")
+ACTIONS = (
+    *("resume", "edit", "void", "replay", "replay_span", "enable", "disable"),
+    *("catalogue", *demand_desk.ACTIONS),
+)
 CONTRACT: dict[str, type] = {  # what an edited body has to be
     Operation.PRICE: PurchaseRequest,
     Operation.HOLD: HoldRequest,
     Operation.ADJUST: AdjustRequest,
     Operation.CAPTURE: CaptureRequest,
     Operation.VOID: VoidRequest,
+    Operation.REFUND: RefundBody,
     Operation.WEBHOOK: WebhookBody,
 }
 
@@ -134,6 +142,22 @@ def replay(path: Path, delivery: str, *, operator: str = "console") -> str:
     return leave(path, Command(action="replay", target=delivery, operator=operator))
 
 
+def demand(path: Path, visit: str, wanted: Demand, *, operator: str, reason: str = "") -> str:
+    """Ask something of a purchase: a capture, a refund, a dispute, ...; the command's id."""
+    action, body = demand_desk.words(wanted)
+    command = Command(action=action, target=visit, operator=operator, reason=reason, body=body)
+    return leave(path, command)
+
+
+def waiting(path: Path) -> list[str]:
+    """Ids of the commands that are left and not carried out yet."""
+    try:
+        names = os.listdir(_folder(path))
+    except FileNotFoundError:
+        return []
+    return [name.removesuffix(".json") for name in names if name.endswith(".json")]
+
+
 def leave(path: Path, command: Command) -> str:
     """Write a command for the process that owns ``path``; on the disk when it returns."""
     if command.action not in ACTIONS:
@@ -196,9 +220,11 @@ class Desk:
                     self._known_destination(command)
                     round_.disable(command.target, command.reason[:TEXT_MAX])
                     done = f"disabled {command.target}"
+                case "catalogue":
+                    done = await self._catalogue(command, round_)
                 case _:
-                    done = "refused: unknown command"
-        except (NotParked, SettlementError, CommandError) as error:
+                    done = await self._demand(command, round_)
+        except (NotParked, SettlementError, CommandError, DemandError) as error:
             done = f"refused: {error}"
         await self._book.database.audit(
             round_.wall_ns,
@@ -253,6 +279,28 @@ class Desk:
         for group in groups:
             await self._book.outbox.resume(group, round_.now_ns, same_key=True)
         return f"enabled {command.target}, {len(groups)} parked groups go on"
+
+    async def _demand(self, command: Command, round_: Round) -> str:
+        """What the retailer or an operator demands of a purchase."""
+        demand = demand_desk.read(command.action, command.body)
+        await round_.load([command.target])
+        round_.demanded(command.target, demand)
+        return f"done: {demand}"
+
+    async def _catalogue(self, command: Command, round_: Round) -> str:
+        try:
+            upload = read(command.body.encode(), CatalogueUpload)
+        except BadAnswer as error:
+            raise CommandError(f"the catalogue is {error}") from None
+        report = await catalogue.ingest(
+            self._book.db,
+            command.id,
+            upload,
+            currency=self._book.terms.currency,
+            shelved=self._book.policy.shelved,
+            now_ns=round_.wall_ns,
+        )
+        return f"{report.accepted} items taken, {len(report.refused)} refused"
 
     def _known_destination(self, command: Command) -> None:
         if command.target not in self._book.destinations:

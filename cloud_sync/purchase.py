@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import TypeAlias
 
 from cloud_sync.amounts import Amounts
+from cloud_sync.demands import Demand, Reply
 from messages.contract import (
     AdjustRequest,
     CaptureRequest,
@@ -27,6 +28,7 @@ from messages.events import (
 )
 from messages.ids import AccountRef, CredentialId, StoreId, VisitId
 from messages.money import Money
+from messages.retailer_contract import EntryRequest, IdentityRequest
 
 
 class SettlementError(ValueError):
@@ -35,6 +37,8 @@ class SettlementError(ValueError):
 
 class Stage(StrEnum):
     NEW = "new"
+    VERIFYING = "verifying"  # the retailer is asked whose key it is
+    DECIDING = "deciding"  # the retailer is asked how much to hold
     HOLD_REQUESTED = "hold_requested"
     HELD = "held"  # inside, a hold in force: waits for the cart
     NO_HOLD = "no_hold"  # inside, declined at entry or staff: waits for the cart
@@ -44,22 +48,32 @@ class Stage(StrEnum):
     BAD_PRICE = "bad_price"  # the reply does not add up: its group is parked
     ADJUSTING = "adjusting"
     CAPTURING = "capturing"
+    PRICED = "priced"  # payment mode: waits for the retailer's word
     VOIDING = "voiding"  # nothing to pay: the hold is being released
     PAID = "paid"
     FREE = "free"
     UNPAID = "unpaid"
-    CANCELLED = "cancelled"  # given up by an operator before it was priced
+    CANCELLED = "cancelled"  # given up by an operator before it was priced, or by the retailer
+    CONTESTED = "contested"  # a person has to look
+    REVIEWED = "reviewed"  # looked at, and it stands
+    REFUNDING = "refunding"
+    REFUNDED = "refunded"  # all of it
 
 
-ENDS = frozenset({Stage.PAID, Stage.FREE, Stage.UNPAID, Stage.CANCELLED})
+ENDS = frozenset(
+    {Stage.PAID, Stage.FREE, Stage.UNPAID, Stage.CANCELLED, Stage.REVIEWED, Stage.REFUNDED}
+)
 
 
 class Operation(StrEnum):
+    VERIFY = "verify"
+    ADMIT = "admit"
     HOLD = "hold"
     PRICE = "price"
     ADJUST = "adjust"
     CAPTURE = "capture"
     VOID = "void"
+    REFUND = "refund"
     WEBHOOK = "webhook"
 
 
@@ -146,6 +160,8 @@ Signal: TypeAlias = (
     | CaptureDeclined
     | HoldVoided
     | GivenUp
+    | Demand
+    | Reply
 )
 
 # --- state and outputs ------------------------------------------------------------------------
@@ -160,6 +176,8 @@ class Terms:
     currency: str
     hold_minor: int
     amounts: Amounts = Amounts.MINOR  # on the retailer's wire
+    entry_check: bool = False  # the retailer is asked who enters, and how much to hold
+    retailer_charges: bool = False  # payment mode: the retailer says what to capture
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,6 +198,16 @@ class Purchase:
     capture: str = ""
     wall_minus_store_ns: int = 0
     events: int = 0  # made so far: numbers their ids
+    shopper: str = ""  # the retailer's name for the account
+    party_size: int = 1
+    started_wall_ns: int = 0
+    unpaid_minor: int = 0  # owed from earlier visits, as the retailer says
+    adjusts: int = 0  # asked for so far
+    told: int = 0  # final receipts so far
+    refund: str = ""  # the one under way
+    refund_minor: int = 0
+    refunds: tuple[str, ...] = ()  # done
+    refunded_minor: int = 0
 
     @property
     def hold(self) -> str:
@@ -198,22 +226,47 @@ def reviewed_lines(cart: CartClosed) -> tuple[CartLine, ...]:
     return tuple(line for line in cart.lines if line.state is not LineState.CHARGED)
 
 
-Body: TypeAlias = HoldRequest | CartClosed | AdjustRequest | CaptureRequest | VoidRequest
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefundBody:
+    """POST /v1/captures/{capture}/refund."""
+
+    refund: str
+    amount_minor: int
+    currency: str
+    reason: str
+
+
+Body: TypeAlias = (
+    HoldRequest
+    | CartClosed
+    | AdjustRequest
+    | CaptureRequest
+    | VoidRequest
+    | RefundBody
+    | IdentityRequest
+    | EntryRequest
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ask:
-    """A request to make; of a pricing, ``body`` is the cart. ``hold``: the id in its path."""
+    """A request to make; of a pricing, ``body`` is the cart. ``hold``: the id in its path, of a
+    refund the capture's. ``name``: tells requests of one operation apart."""
 
     operation: Operation
     body: Body
     hold: str = ""
+    name: str = ""
+
+
+OPEN_RECEIPTS = frozenset({"pending", "priced", "parked", "bad_cart"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Receipt:
-    """What the shopper and the retailer are shown. ``state``: pending, parked or bad_cart while
-    open; paid, free, unpaid or void at the end."""
+    """What the shopper and the retailer are shown. ``state``: pending, priced, parked or bad_cart
+    while open; paid, free, unpaid or void at the end; then contested, reviewed, refunded, settled.
+    ``number``: of the final receipts of this visit."""
 
     visit: VisitId
     account: AccountRef
@@ -227,6 +280,9 @@ class Receipt:
     exit_wall_ns: int = 0
     issued_wall_ns: int = 0
     detail: str = ""
+    refunded_minor: int = 0
+    number: int = 0
+    kind: str = ""  # of its webhook, where the state does not say it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,6 +14,13 @@ _SCAN = {
 }
 _EUR = "EUR"
 
+_TRIP = {"storeId": "s1", "shoppingTripId": "s1-v12"}
+
+
+def _amount(minor: int) -> dict[str, Any]:
+    return {"amount": minor, "currencyCode": _EUR}
+
+
 EXAMPLES: dict[str, dict[str, Any]] = {
     "v1-identity-identity-keys": {
         "request": {
@@ -104,6 +111,71 @@ EXAMPLES: dict[str, dict[str, Any]] = {
             ],
             "total": 1064,
         },
+    },
+    "v1-adjust-charge": {"request": {**_TRIP, "amount": _amount(1500)}},
+    "v1-capture-charge": {"request": {**_TRIP, "amount": _amount(1064)}},
+    "v1-cancel-charge": {"request": _TRIP},
+    "v1-refund": {
+        "request": {
+            **_TRIP,
+            "refundRequestId": "case-81-a",
+            "amount": _amount(199),
+            "refundReasonCode": "NOT_TAKEN",
+        }
+    },
+    "v1-contest": {
+        "request": {
+            **_TRIP,
+            "reasonCode": "NOT_TAKEN",
+            "lineItemIds": ["s1-v12-l1"],
+            "note": "took one, not two",
+        }
+    },
+    "v1-feedback-payment-status": {
+        "request": {
+            **_TRIP,
+            "totalAmount": _amount(1064),
+            "settledAmount": _amount(1064),
+            "paymentStatusTime": "2026-09-22T09:00:00.000Z",
+        }
+    },
+    "v1-trips-id": {
+        "200": {
+            "shoppingTripId": "s1-v12",
+            "state": "paid",
+            "heldMinor": 0,
+            "totalMinor": 1064,
+            "capture": "capture-s1-v12",
+            "refundedMinor": 199,
+            "currencyCode": _EUR,
+        }
+    },
+    "v1-catalog-upload": {
+        "request": {
+            "storeId": "s1",
+            "items": [
+                {
+                    "item_sku": "oat-milk",
+                    "item_name": "Oat milk 1 l",
+                    "standard_price": _amount(219),
+                    "external_product_id": "2900435000219",
+                    "unit": "piece",
+                    "valid_from": "2026-09-21T00:00:00Z",
+                }
+            ],
+        },
+        "202": {"ingestionId": "01790000000000000000-5f3a9c01"},
+    },
+    "v1-catalog-uploads-id": {
+        "200": {
+            "ingestionId": "01790000000000000000-5f3a9c01",
+            "status": "DONE",
+            "accepted": 411,
+            "refused": [
+                {"index": 17, "item_sku": "tea", "reason": "unit 'bag' is neither piece nor gram"}
+            ],
+            "missing": ["olives-loose"],
+        }
     },
     # problems, by their slug
     "unknown-sku": {

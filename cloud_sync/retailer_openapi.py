@@ -17,10 +17,19 @@ from messages.retailer_contract import (
     ENTRY_PATH,
     IDENTITY_PATH,
     PURCHASES_PATH,
+    CancelRequest,
+    CatalogueUpload,
+    ChargeRequest,
+    ContestRequest,
     EntryReply,
     EntryRequest,
     IdentityReply,
     IdentityRequest,
+    IngestionAccepted,
+    IngestionReport,
+    PaymentStatusRequest,
+    RefundRequest,
+    TripState,
 )
 
 REFERENCE = "#/components/schemas/{name}"
@@ -53,6 +62,10 @@ class Call:
 
 
 STORE_ASKS, RETAILER_ASKS = "the store asks the retailer", "the retailer asks the store"
+TAKEN: dict[str, type | str | None] = {
+    **{"200": None, "401": "unauthorized", "404": "unknown-trip"},
+    **{"409": "not-in-this-state", "422": "invalid-body"},
+}
 CALLS: tuple[Call, ...] = (
     Call(
         path=IDENTITY_PATH,
@@ -74,6 +87,44 @@ CALLS: tuple[Call, ...] = (
         summary="Price a cart. An empty one: 200 with an empty purchaseId.",
         body=PurchaseRequest,
         answers={"201": PurchaseReply, "401": "unauthorized", "422": "unknown-sku"},
+    ),
+    *(
+        Call(path=path, tag=RETAILER_ASKS, summary=summary, body=kind, answers=TAKEN)
+        for path, kind, summary in (
+            ("/v1/adjust/charge", ChargeRequest, "Payment mode: raise the hold to this amount."),
+            ("/v1/capture/charge", ChargeRequest, "Payment mode: take this much of the hold."),
+            ("/v1/cancel/charge", CancelRequest, "Payment mode: take nothing."),
+            ("/v1/refund", RefundRequest, "Give back part of a captured amount, or all of it."),
+            ("/v1/contest", ContestRequest, "The shopper says that lines are wrong."),
+            (
+                "/v1/feedback/payment-status",
+                PaymentStatusRequest,
+                "An unpaid purchase was paid by other means.",
+            ),
+        )
+    ),
+    Call(
+        path="/v1/trips/{id}",
+        tag=RETAILER_ASKS,
+        summary="Where a purchase stands.",
+        body=None,
+        answers={"200": TripState, "401": "unauthorized", "404": "unknown-trip"},
+        method="get",
+    ),
+    Call(
+        path="/v1/catalog/upload",
+        tag=RETAILER_ASKS,
+        summary="Names and prices; read later, with a report.",
+        body=CatalogueUpload,
+        answers={"202": IngestionAccepted, "401": "unauthorized", "422": "invalid-body"},
+    ),
+    Call(
+        path="/v1/catalog/uploads/{id}",
+        tag=RETAILER_ASKS,
+        summary="What became of an upload.",
+        body=None,
+        answers={"200": IngestionReport, "401": "unauthorized", "404": "not-found"},
+        method="get",
     ),
 )
 

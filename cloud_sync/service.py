@@ -28,8 +28,8 @@ from typing import Any, Protocol, TypeVar
 import aiosqlite
 
 from cloud_sync import book as book_module
+from cloud_sync import connector, retailer
 from cloud_sync import outbox as outbox_module
-from cloud_sync import retailer
 from cloud_sync.amounts import Amounts
 from cloud_sync.book import WEBHOOK, Book, Fact, Policy
 from cloud_sync.database import Database, SyncStoreError, read_only_uri
@@ -105,7 +105,8 @@ async def run(config: StoreConfig, *, drain: bool = False) -> int:
             await service.start()
             _stop_on_signals(service.stop)
             try:
-                return await service.loop(drain=drain)
+                async with connector.serving(config, service.book.terms):
+                    return await service.loop(drain=drain)
             finally:
                 await service.reader.close()
     finally:
@@ -155,6 +156,8 @@ class Service:
                 currency=config.currency,
                 hold_minor=cloud.hold_minor,
                 amounts=Amounts(cloud.retailer_amounts),
+                entry_check=cloud.entry_check == "retailer",
+                retailer_charges=cloud.payment_mode == "payment",
             ),
             Policy(
                 backoff_start_s=cloud.backoff_start_s,
@@ -162,6 +165,7 @@ class Service:
                 webhooks=WEBHOOK in sender.endpoints,
                 group=cloud.request_group,
                 webhook_order=cloud.webhook_order,
+                shelved=tuple(product.id for product in config.products),
             ),
             self.destinations,
             chance,
@@ -437,6 +441,8 @@ def _endpoints(config: StoreConfig) -> dict[str, Endpoint]:
         endpoint(broker.DESTINATION, cloud.broker_url, cloud.broker_key_file),
         endpoint(retailer.DESTINATION, cloud.retailer_url, cloud.retailer_key_file),
     ]
+    if cloud.broker_refund_key_file:
+        found.append(endpoint(broker.REFUNDS, cloud.broker_url, cloud.broker_refund_key_file))
     if cloud.webhook_url:
         secret, network = cloud.webhook_secret_file, cloud.webhook_network
         found.append(webhook_endpoint(cloud.webhook_url, secret, network))

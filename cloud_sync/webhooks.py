@@ -43,6 +43,10 @@ TYPES = {
     "free": "receipt.issued",
     "unpaid": "payment.declined",
     "void": "purchase.cancelled",
+    "settled": "receipt.issued",
+    "contested": "purchase.contested",
+    "reviewed": "purchase.reviewed",
+    "refunded": "payment.refunded",
 }
 
 
@@ -157,7 +161,7 @@ def verify(
 
 def receipt_webhook(receipt: Receipt, store: StoreId) -> tuple[str, bytes] | None:
     """Type and body that tell a finished receipt; None while it is open."""
-    kind = TYPES.get(receipt.state)
+    kind = receipt.kind or TYPES.get(receipt.state)
     if kind is None:
         return None
     data: dict[str, object] = {
@@ -176,6 +180,7 @@ def receipt_webhook(receipt: Receipt, store: StoreId) -> tuple[str, bytes] | Non
         ],
         "exited_at": rfc3339(receipt.exit_wall_ns),
         "reason": receipt.detail,
+        "refunded": receipt.refunded_minor,
     }
     body = WebhookBody(type=kind, timestamp=rfc3339(receipt.issued_wall_ns), data=data)
     return kind, msgspec.json.encode(body)

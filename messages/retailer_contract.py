@@ -159,6 +159,19 @@ class PaymentStatusRequest:
     paymentStatusTime: str  # noqa: N815
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TripState:
+    """GET /v1/trips/{shoppingTripId}: where a purchase stands; amounts in minor units."""
+
+    shoppingTripId: str  # noqa: N815
+    state: str
+    heldMinor: int  # noqa: N815
+    totalMinor: int  # noqa: N815
+    capture: str
+    refundedMinor: int  # noqa: N815
+    currencyCode: str  # noqa: N815
+
+
 # --- the retailer asks: catalogue -------------------------------------------------------------
 
 
@@ -176,7 +189,7 @@ class CatalogueItem:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CatalogueUpload:
-    """POST /v1/catalog/upload -> 202 ``IngestionAccepted``. At most 10,000 items a call."""
+    """POST /v1/catalog/upload -> 202 ``IngestionAccepted``. At most 5,000 items a call."""
 
     storeId: str  # noqa: N815
     items: list[CatalogueItem]

@@ -8,10 +8,12 @@ named error and parks the group, since guessing here moves money.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from urllib.parse import quote
 
 import msgspec
 
+from cloud_sync.demands import RefundDeclined, Refunded
 from cloud_sync.outcomes import PAYMENT_REQUIRED, BadAnswer, read
 from cloud_sync.purchase import (
     AdjustDeclined,
@@ -23,15 +25,29 @@ from cloud_sync.purchase import (
     HoldDeclined,
     HoldVoided,
     Operation,
+    RefundBody,
     Signal,
     Terms,
 )
 from messages.contract import Capture, CaptureRequest, Hold, HoldRequest
 
 DESTINATION = "broker"
+REFUNDS = "refunds"  # the same broker under a key of its own: paying back is another right
 REASON_LENGTH_MAX = 200  # characters of a decline reason that reach events and receipts
 RELEASED = frozenset({"void", "expired", "declined"})  # nothing is held any more
-OPERATIONS = frozenset({Operation.HOLD, Operation.ADJUST, Operation.CAPTURE, Operation.VOID})
+OPERATIONS = frozenset(
+    {Operation.HOLD, Operation.ADJUST, Operation.CAPTURE, Operation.VOID, Operation.REFUND}
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefundReply:
+    """The part of the broker's ``Refund`` that we check."""
+
+    refund: str
+    capture: str
+    amount_minor: int
+    currency: str
 
 
 def request(ask: Ask, terms: Terms) -> tuple[str, bytes]:
@@ -39,6 +55,8 @@ def request(ask: Ask, terms: Terms) -> tuple[str, bytes]:
     body = msgspec.json.encode(ask.body)
     if ask.operation is Operation.HOLD:
         return "/v1/holds", body
+    if ask.operation is Operation.REFUND:
+        return f"/v1/captures/{quote(ask.hold, safe='')}/refund", body
     return f"/v1/holds/{quote(ask.hold, safe='')}/{ask.operation}", body
 
 
@@ -55,6 +73,8 @@ def signal(operation: Operation, hold: str, asked: bytes, status: int, body: byt
         return _declined(operation, _reason(body))
     if operation is Operation.CAPTURE:
         return _captured(asked, hold, read(body, Capture))
+    if operation is Operation.REFUND:
+        return _refunded(asked, hold, read(body, RefundReply))
     answer = read(body, Hold)
     _require(answer.hold == hold, f"about hold {answer.hold!r}, asked about {hold!r}")
     match operation:
@@ -96,6 +116,15 @@ def _captured(asked: bytes, hold: str, answer: Capture) -> Signal:
     return Captured(capture=answer.capture, amount_minor=answer.amount_minor)
 
 
+def _refunded(asked: bytes, capture: str, answer: RefundReply) -> Signal:
+    wanted = read(asked, RefundBody)
+    _require(answer.capture == capture, f"about capture {answer.capture!r}, asked {capture!r}")
+    for field in ("refund", "amount_minor", "currency"):
+        got, asked_for = getattr(answer, field), getattr(wanted, field)
+        _require(got == asked_for, f"{field} is {got!r}, asked for {asked_for!r}")
+    return Refunded(refund=answer.refund, amount_minor=answer.amount_minor)
+
+
 def _declined(operation: Operation, reason: str) -> Signal:
     match operation:
         case Operation.HOLD:
@@ -104,6 +133,8 @@ def _declined(operation: Operation, reason: str) -> Signal:
             return AdjustDeclined(reason=reason)
         case Operation.CAPTURE:
             return CaptureDeclined(reason=reason)
+        case Operation.REFUND:
+            return RefundDeclined(reason=reason)
     raise BadAnswer(f"402 is no answer to {operation}")
 
 

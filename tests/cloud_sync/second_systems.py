@@ -33,10 +33,14 @@ from messages.events import (
     VisitStarted,
 )
 from messages.ids import AccountRef, CredentialId, EventId, GateId, LineId, Sku, StoreId, VisitId
+from messages.retailer_contract import ENTRY_PATH, IDENTITY_PATH
 from messages.store_config import Cloud, Paths, StoreConfig
 
 STORE = StoreId("s1")
-KEYS = {"broker": "broker-key-4711", "retailer": "retailer-key-0815"}
+KEYS = {
+    **{"broker": "broker-key-4711", "retailer": "retailer-key-0815"},
+    **{"refunds": "refund-key-1234", "connector": "connector-key-99"},
+}
 SECRET = "whsec_" + base64.b64encode(b"walkout-test-secret-of-32-bytes!").decode()
 PRICES = {"apple": 120, "bread": 349, "wine": 1899}
 WALL_NS = 1_790_000_000_000_000_000
@@ -70,6 +74,8 @@ class SecondSystems:
     prices: dict[str, int] = field(default_factory=lambda: dict(PRICES))
     declines: set[str] = field(default_factory=set)  # operations answered 402
     twist: Callable[[dict[str, Any]], dict[str, Any]] = lambda reply: reply  # of a price
+    strangers: set[str] = field(default_factory=set)  # identity keys the retailer rejects
+    hold_most: int = 0  # what an entry decision adjusts the hold to; 0: nothing
     arrivals: list[Arrival] = field(default_factory=list)
     effects: Counter[str] = field(default_factory=Counter)  # by the id of what was done
     captured: dict[str, int] = field(default_factory=dict)  # per capture, minor units
@@ -90,6 +96,9 @@ class SecondSystems:
                 f"/v1/holds/{{hold}}/{operation}", self._handler("broker", operation)
             )
         app.router.add_post("/v1/order/purchases", self._handler("retailer", "price"))
+        app.router.add_post("/v1/captures/{capture}/refund", self._handler("refunds", "refund"))
+        app.router.add_post(IDENTITY_PATH, self._handler("retailer", "verify"))
+        app.router.add_post(ENTRY_PATH, self._handler("retailer", "admit"))
         app.router.add_post("/hook", self._handler("webhook", "webhook"))
         return app
 
@@ -195,6 +204,24 @@ class SecondSystems:
         hold = "hold-" + arrival.idem.partition(":")[0]
         self.effects[f"void-{hold}"] += 1
         return 200, self._hold_reply(hold, "void", 0)
+
+    def _refund(self, arrival: Arrival) -> tuple[int, dict[str, Any]]:
+        body, capture = arrival.body, f"capture-{arrival.idem.partition(':')[0]}"
+        if "refund" in self.declines:
+            return 402, {"type": "x", "title": "declined", "status": 402, "detail": "no funds"}
+        self.effects[body["refund"]] += 1
+        return 201, {**body, "capture": capture, "to_provider_minor": 0, "journal": 2}
+
+    def _verify(self, arrival: Arrival) -> tuple[int, dict[str, Any]]:
+        known = arrival.body["identityKey"] not in self.strangers
+        reply = {"decision": "ACCEPT" if known else "REJECT"}
+        shopper = {"shopperIdentity": {"id": f"shopper-{arrival.body['identityKey']}"}}
+        return 200, reply | (shopper if known else {})
+
+    def _admit(self, arrival: Arrival) -> tuple[int, dict[str, Any]]:
+        amount = {"amount": self.hold_most, "currencyCode": "EUR"}
+        conditions = [{"type": "ADJUST", "amount": amount}] if self.hold_most else []
+        return 200, {"shopperAuthorized": True, "authorizationConditions": conditions}
 
     def _price(self, arrival: Arrival) -> tuple[int, dict[str, Any]]:
         items = arrival.body["cartItems"]

@@ -14,10 +14,11 @@ from second_systems import STORE, cart_closed
 from cloud_sync import retailer
 from cloud_sync.outcomes import BadAnswer
 from cloud_sync.pricing import PriceMismatch, check_reply, purchase_request
-from cloud_sync.purchase import CartRefused, PriceRefused
+from cloud_sync.purchase import CartRefused, Operation, PriceRefused, Terms
 from messages.contract import Problem, PurchaseLine, PurchaseReply
 
 CART = cart_closed("v1", "ann", "apple", "bread", in_review=("wine",))
+TERMS = Terms(store=STORE, merchant="m1", currency="EUR", hold_minor=5000)
 ASKED = purchase_request(CART, STORE)
 
 
@@ -114,10 +115,10 @@ def test_no_change_of_any_number_slips_through(change: list[int]) -> None:
 def test_a_price_mismatch_parks_and_an_unreadable_reply_is_another_error() -> None:
     asked = msgspec.json.encode(ASKED)
     wrong = msgspec.json.encode(replace(REPLY, total=1))
-    assert isinstance(retailer.signal(asked, wrong, "EUR"), PriceRefused)
+    assert isinstance(retailer.signal(Operation.PRICE, asked, wrong, TERMS), PriceRefused)
     for body in (b"", b"[]", b'{"total": 1.5}', b"\xff", b"[" * 100_000):
         with pytest.raises(BadAnswer):
-            retailer.signal(asked, body, "EUR")
+            retailer.signal(Operation.PRICE, asked, body, TERMS)
 
 
 @pytest.mark.parametrize("param", ["$.cartItems[1].id", "", "$.cartItems[99].id"])
