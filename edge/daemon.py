@@ -56,10 +56,19 @@ def main(config: Path) -> int:
     started = time.perf_counter()
     try:
         store = load(config)
-    except ConfigError as error:
+        check_video(store)
+    except (ConfigError, RuntimeError) as error:
         print(error, file=sys.stderr)
         return EXIT_CONFIG
     return run(Daemon(store, folder=config.resolve().parent, started=started))
+
+
+def check_video(store: StoreConfig) -> None:
+    """Raises ModelsError where live video has no model: better no start than a blind store."""
+    if any(camera.url for camera in store.cameras):
+        from edge.cameras.fleet import check_models
+
+        check_models(store)
 
 
 def run(daemon: Daemon) -> int:

@@ -81,6 +81,7 @@ def store_devices(config: StoreConfig, sink: Sink) -> list[Device]:
         *_readers(config, sink),
         *_gate_nodes(config, sink),
         *_cameras(config, sink),
+        *_detectors(config, sink),
     ]
 
 
@@ -119,6 +120,14 @@ def _cameras(config: StoreConfig, sink: Sink) -> Iterable[Device]:
         make = partial(CameraLink, config.cameras, config.paths.camera_socket, sink)
         cameras = tuple(DeviceId(camera.id) for camera in config.cameras)
         yield Device(name="cameras", devices=cameras, make=make)
+
+
+def _detectors(config: StoreConfig, sink: Sink) -> Iterable[Device]:
+    """Live video of this box: its detections come in by the camera socket, like any other's."""
+    if any(camera.url for camera in config.cameras):
+        from edge.cameras.fleet import FLEET, DetectorFleet
+
+        yield Device(name=FLEET, devices=(FLEET,), make=partial(DetectorFleet, config, sink))
 
 
 class Devices:

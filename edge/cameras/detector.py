@@ -1,0 +1,174 @@
+"""The process of one detector worker: looks at the newest images of its cameras, tells the daemon.
+
+``python -m edge.cameras.detector``, started by the fleet. Whichever image waits is the newest:
+older ones were overwritten in shared memory. An image that needs no look gives a packet all the
+same, with nobody in it.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import sys
+import time
+from collections import Counter
+from dataclasses import dataclass
+
+import numpy as np
+
+from edge.cameras.image_slot import ImageSlot, SlotHeader, SlotImage
+from edge.cameras.jobs import SAY_EVERY_S, DetectorJob, Watched, received_job, say
+from edge.cameras.models.nets import Net, NetFile, net_file
+from edge.cameras.models.packages import ModelsError
+from edge.cameras.node_link import NodeLink
+from edge.vision.detector_schedule import Allowance, Waiting, most_urgent, needs_look
+from edge.vision.detectors.decoders import DecodeError
+from edge.vision.detectors.found import Found, nothing
+from messages.ids import CameraId
+from messages.observations import PersonDetections
+
+IDLE_S = 0.5  # without a ring: time to speak, and to find what was missed
+LONG_AGO_NS = -(10**18)
+
+
+@dataclass(slots=True, eq=False)
+class _Camera:
+    """What is known of one camera: the image that was last dealt with, and what it showed."""
+
+    watched: Watched
+    slot: ImageSlot
+    net: Net
+    number: int = 0
+    looked_at_ns: int = LONG_AGO_NS
+    people: int = 0
+    sequence: int = 0
+
+
+class Worker:
+    def __init__(self, job: DetectorJob) -> None:
+        """Raises ModelsError where a net is missing."""
+        self.counts: Counter[str] = Counter(looks=0, gated=0, unusable=0, unsent=0, people=0)
+        self._job = job
+        self._nets: dict[NetFile, Net] = {}
+        self._cameras = [self._camera(watched) for watched in job.cameras]
+        self._link = NodeLink(job.socket)
+        self._allowance = Allowance(job.cpu_cores, time.monotonic_ns())
+
+    def run(self) -> None:
+        """For ever. Raises ModelsError where a net and its description do not fit."""
+        say_at_s = 0.0
+        wait_s = 0.0
+        while True:
+            self._wait(wait_s or IDLE_S)
+            wait_s = self.deal()
+            if time.monotonic() >= say_at_s:
+                say_at_s = time.monotonic() + SAY_EVERY_S
+                say(dict(self.counts))
+
+    def deal(self) -> float:
+        """With every waiting image that the budget allows; seconds until it allows the next, or
+        0 where none waits."""
+        while waiting := self._waiting():
+            if not self._allowance.suffices(time.monotonic_ns()):
+                return self._allowance.wait_s(time.monotonic_ns())
+            chosen = most_urgent(waiting)
+            assert chosen is not None
+            self._look(self._cameras[chosen.camera])
+        return 0.0
+
+    def _wait(self, seconds: float) -> None:
+        ready, _, _ = select.select([self._job.bell_fd], [], [], seconds)
+        if ready:
+            os.eventfd_read(self._job.bell_fd)
+
+    def _waiting(self) -> list[Waiting]:
+        """Cameras whose newest image needs a look; the others' are answered at once."""
+        found = []
+        for index, camera in enumerate(self._cameras):
+            header = camera.slot.header()
+            if header is None or header.number == camera.number:
+                continue
+            image = Waiting(
+                camera=index,
+                captured_at_ns=header.captured_at_ns,
+                looked_at_ns=camera.looked_at_ns,
+                people=camera.people,
+                moving=header.moving,
+                always=camera.watched.always,
+            )
+            if header.state == "ok" and needs_look(image):
+                found.append(image)
+            else:
+                self._pass(camera, header)
+        return found
+
+    def _pass(self, camera: _Camera, header: SlotHeader) -> None:
+        """Nothing moved, or nothing is to be seen: a packet without people."""
+        camera.number = header.number
+        self.counts["gated" if header.state == "ok" else "unusable"] += 1
+        self._tell(camera, nothing(), header.captured_at_ns, header.state)
+
+    def _look(self, camera: _Camera) -> None:
+        started_s = time.process_time()
+        image = camera.slot.read()
+        if image is None:
+            return
+        camera.number = image.number
+        found = self._people(camera, image)
+        self._allowance.spend(time.process_time() - started_s)
+        camera.looked_at_ns, camera.people = image.captured_at_ns, len(found)
+        self.counts["looks"] += 1
+        self.counts["people"] += len(found)
+        self._tell(camera, found, image.captured_at_ns, image.state)
+
+    def _people(self, camera: _Camera, image: SlotImage) -> Found:
+        try:
+            return camera.net.people(image.pixels)
+        except DecodeError as error:
+            raise ModelsError(str(error)) from error
+
+    def _tell(self, camera: _Camera, found: Found, captured_at_ns: int, state: str) -> None:
+        camera.sequence += 1
+        wrists = found.wrists_px
+        packet = PersonDetections(
+            camera=CameraId(camera.watched.camera),
+            received_at_ns=0,
+            captured_at_ns=captured_at_ns,
+            sequence=camera.sequence,
+            boxes_px=found.boxes_px.astype(np.float32),
+            feet_px=found.feet_px.astype(np.float32),
+            scores=found.scores.astype(np.float32),
+            wrists_px=None if wrists is None else wrists.astype(np.float32),
+            image_state=state,
+        )
+        if not self._link.send(packet):
+            self.counts["unsent"] += 1
+
+    def _camera(self, watched: Watched) -> _Camera:
+        file = net_file(
+            watched.model,
+            self._job.models,
+            self._job.models_folder,
+            width_px=watched.model_width_px,
+        )
+        if file not in self._nets:
+            self._nets[file] = Net(file)
+        slot = ImageSlot(watched.slot_fd, watched.width_px, watched.height_px)
+        return _Camera(watched, slot, self._nets[file])
+
+
+def main() -> int:
+    import cv2
+
+    cv2.setNumThreads(1)
+    job = received_job(DetectorJob)
+    try:
+        Worker(job).run()
+    except ModelsError as error:
+        say({}, error=str(error))
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
