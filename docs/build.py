@@ -6,7 +6,7 @@ from pathlib import Path
 
 from broker import privacy
 from broker.systems import diagrams
-from cloud_sync import retailer_openapi
+from cloud_sync import retailer_openapi, webhook_events
 from cloud_sync.conformance.command import CASES
 from cloud_sync.settlement import diagram_markdown
 from edge.gate import TABLE
@@ -49,6 +49,7 @@ DRAWN = {
     "BROKER.md": diagrams.markdown,
     "privacy.md": privacy.page,
     "retailer-guide.md": test_plan_table,
+    "webhook-events.md": webhook_events.page,
     "VOCABULARY.md": catalogue_table,
     "GATES.md": gate_diagram,
     "guides/settlement.md": diagram_markdown,
@@ -57,7 +58,10 @@ DRAWN = {
 
 
 # Files that are drawn as a whole.
-WHOLE = {"retailer-openapi.json": retailer_openapi.document_json}
+WHOLE = {
+    "retailer-openapi.json": retailer_openapi.document_json,
+    "webhook-schemas.json": webhook_events.schemas_json,
+}
 
 
 def with_drawn_part(text: str, drawn: str) -> str:

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from broker.housekeeping import Chore
 from broker.routes import Route
-from broker.systems import gifts, item_stores_api, screenings_api, wallets_api
+from broker.systems import (
+    carts_api,
+    gifts,
+    item_stores_api,
+    screenings_api,
+    wallets_api,
+)
 from broker.systems.personal import IMPERSONAL as IMPERSONAL
 from broker.systems.personal import PERSONAL as PERSONAL
 
 ROUTES: tuple[Route, ...] = (
     *screenings_api.ROUTES,
+    *carts_api.ROUTES,
     *wallets_api.ROUTES,
     *item_stores_api.ROUTES,
 )

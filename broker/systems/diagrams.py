@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any
 
+from broker.systems.cart_refs import REF_STATES, RefState
+from broker.systems.cart_types import CART_STATES, PART_STATES, CartState, PartState
 from broker.systems.code_payments import PAYMENT_STATES, PaymentState
 from broker.systems.gifts import GIFT_STATES, GiftState
 from broker.systems.invitations import INVITATION_STATES, InvitationState
@@ -18,6 +20,9 @@ from broker.systems.wallets import WALLET_STATES, WalletStatus
 
 # name -> table, first state
 MACHINES: Mapping[str, tuple[Mapping[Any, Any], StrEnum]] = {
+    "D: cart": (CART_STATES, CartState.OPEN),
+    "D: part of a merchant": (PART_STATES, PartState.PENDING),
+    "D: reference": (REF_STATES, RefState.ACTIVE),
     "E: screening": (SCREENING_STATES, ScreeningState.ISSUED),
     "I: wallet": (WALLET_STATES, WalletStatus.OPEN),
     "I: payment code": (CODE_STATES, CodeState.ISSUED),

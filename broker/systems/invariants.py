@@ -8,9 +8,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from broker.database import Transaction
-from broker.systems import invariants_item_stores, invariants_screenings, invariants_wallets
+from broker.systems import (
+    invariants_carts,
+    invariants_item_stores,
+    invariants_screenings,
+    invariants_wallets,
+)
 
 REGISTRY: Mapping[str, Mapping[str, str]] = {
+    "carts": invariants_carts.INVARIANTS,
     "screenings": invariants_screenings.INVARIANTS,
     "wallets": invariants_wallets.INVARIANTS,
     "item stores": invariants_item_stores.INVARIANTS,

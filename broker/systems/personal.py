@@ -21,6 +21,13 @@ PERSONAL: tuple[Personal, ...] = (
         blank={"account": "", "facts": ""},
     ),
     Personal(
+        table="market_cart",
+        columns="cart, currency, state, total_minor, purchase, journal, created_s",
+        holds="carts over several merchants and what was paid for them",
+        where="account = $1",
+        why="books; its lines say what was bought, under the cart's id alone",
+    ),
+    Personal(
         table="wallet",
         columns="wallet, currency, status, created_s",
         holds="that the shopper has a prepaid wallet",
@@ -77,6 +84,12 @@ PERSONAL: tuple[Personal, ...] = (
 )
 
 IMPERSONAL: Mapping[str, str] = {
+    "merchant": "merchants' public keys and fees",
+    "market_part": "which merchant has a part in which cart",
+    "market_line": "goods of a cart",
+    "market_split": "amounts of merchants",
+    "market_refund": "amounts given back, by cart",
+    "cart_ref": "references to carts, as digests",
     "screening_policy": "what facts open, by store",
     "screening_use": "which gate a token opened, and what",
     "item_store": "a sponsor's limits; the sponsor is an organization",

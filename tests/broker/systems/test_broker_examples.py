@@ -16,6 +16,7 @@ EXAMPLES = Path(__file__).parents[3] / "examples" / "broker"
 # What a reader must find in what it prints.
 STORIES = {
     "b_item_store": ("not-the-addressee", "pays 2.98 EUR, she 6.99 EUR", "47.02 EUR are left"),
+    "d_market_cart": ("cart-changed", "Ben buys the fish for 11.00 EUR", "line-taken"),
     "e_screening": ("The door opens: entry, wine_door", "token-used", "no door"),
     "i_wallet": ("code-spent", "Ben has 5.00 EUR", "Anna has 16.25 EUR"),
 }
