@@ -397,26 +397,34 @@ def webhooks_replay(
     typer.echo(f"left for the sync service as {command}: carried out within a second")
 
 
+Receiver = Annotated[
+    str, typer.Option("--endpoint", help="Name of a [[webhook]]; default: the one in [cloud].")
+]
+
+
 @webhooks_app.command("enable", epilog="Example: walkout webhooks enable")
-def webhooks_enable(config: Config = Path("store.toml")) -> None:
+def webhooks_enable(endpoint: Receiver = "", config: Config = Path("store.toml")) -> None:
     """Deliver again after a 410, a `disable`, or three days without success. Audited."""
     from cloud_sync.desk import switch
 
     sync = Path(_store(config).paths.sync)
-    command = _or_fail(lambda: switch(sync, True, operator="console"))
+    command = _or_fail(lambda: switch(sync, True, operator="console", endpoint=endpoint))
     typer.echo(f"left for the sync service as {command}: carried out within a second")
 
 
 @webhooks_app.command("disable", epilog="Example: walkout webhooks disable --reason 'they move'")
 def webhooks_disable(
     reason: Annotated[str, typer.Option(help="Why; kept in the audit.")],
+    endpoint: Receiver = "",
     config: Config = Path("store.toml"),
 ) -> None:
     """Hold webhooks back until they are enabled; nothing of them is lost. Audited."""
     from cloud_sync.desk import switch
 
     sync = Path(_store(config).paths.sync)
-    command = _or_fail(lambda: switch(sync, False, operator="console", reason=reason))
+    command = _or_fail(
+        lambda: switch(sync, False, operator="console", reason=reason, endpoint=endpoint)
+    )
     typer.echo(f"left for the sync service as {command}: carried out within a second")
 
 
@@ -1264,7 +1272,7 @@ def bench(
         bool, typer.Option("--peers/--no-peers", help="tracker: install and run the peers.")
     ] = True,
     data: Annotated[
-        Path | None, typer.Option(help="tracker: MOTChallenge folders with det.txt and gt.txt.")
+        Path | None, typer.Option(help="tracker, vision: MOTChallenge folders with gt.txt.")
     ] = None,
 ) -> None:
     """A benchmark, its peers in the same run."""
@@ -1278,6 +1286,7 @@ def bench(
         "webhooks": "bench.webhooks",
         "ledger": "bench.ledger",
         "tracker": "bench.tracker",
+        "vision": "bench.vision",
     }
     if name not in benches:
         _fail(f"no bench named {name!r}; there are: {', '.join(benches)}")
@@ -1285,6 +1294,10 @@ def bench(
         import bench.tracker
 
         _exit(_or_fail(lambda: bench.tracker.main(as_json, peers=peers, data=data)))
+    if name == "vision":
+        import bench.vision
+
+        _exit(_or_fail(lambda: bench.vision.main(as_json, data=data)))
     if not peers or data is not None:
         _fail(f"--no-peers and --data are for the tracker bench, not for {name}")
     _exit(importlib.import_module(benches[name]).main(json_output=as_json))

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from cloud_sync import book_tables, catalogue, retailer
 from cloud_sync.demands import Demand, RefundAsked
 from cloud_sync.destinations import Destination
+from cloud_sync.hooks import WEBHOOK as WEBHOOK
+from cloud_sync.hooks import Hook, deliveries, is_webhook
 from cloud_sync.outbox import NewRequest, Outbox, Postponed, Request
 from cloud_sync.outcomes import (
     Answer,
@@ -40,14 +42,11 @@ from cloud_sync.purchase import (
     Terms,
 )
 from cloud_sync.settlement import settle
-from cloud_sync.webhooks import receipt_webhook
 from messages import codec
 from messages.events import CartClosed, CloudEvent, PurchasePriced, VisitEnded, VisitStarted
 from messages.ids import VisitId
 
 SCHEMA = book_tables.SCHEMA + catalogue.SCHEMA
-WEBHOOK_GROUP = "webhook:retailer"  # one endpoint, one group: its deliveries stay in order
-WEBHOOK = "webhook"  # the destination
 DEMANDED = 0  # cause of a demand: it goes before what waits in its group
 QUERY_CHUNK = 500  # below SQLite's bound on parameters
 
@@ -76,9 +75,8 @@ class Policy:
 
     backoff_start_s: float
     backoff_max_s: float
-    webhooks: bool
+    hooks: tuple[Hook, ...] = ()
     group: str = "account"  # or "merchant"
-    webhook_order: str = "ordered"  # or "parallel"
     shelved: tuple[str, ...] = ()  # SKUs on our shelves
 
 
@@ -222,13 +220,13 @@ class Round:
         return verdict
 
     def _judge(self, request: Request, answer: Answer) -> Verdict:
-        if request.destination == WEBHOOK:
+        if is_webhook(request.destination):
             return judge_webhook(answer, request.failures)
         declines = request.operation in broker.OPERATIONS
         return judge(answer, declines=declines)
 
     def _answered(self, request: Request, answer: Answer) -> None:
-        if request.destination == WEBHOOK:
+        if is_webhook(request.destination):
             self._done.append((request, answer.status))
             return
         try:
@@ -267,7 +265,7 @@ class Round:
     def _unknown(self, request: Request, answer: Answer, destination: Destination) -> None:
         """No answer, or not yet: the same request again under the same key."""
         policy, chance = self.book.policy, self.book.chance()
-        if request.destination == WEBHOOK:
+        if is_webhook(request.destination):
             own_s = webhook_wait_s(request.failures, policy.backoff_start_s, chance)
         else:
             own_s = backoff_s(
@@ -343,7 +341,7 @@ class Round:
     def given_up(self, request: Request, reason: str) -> None:
         """A voided request: settlement goes on without its answer."""
         self._voided.append(request)
-        if request.destination == WEBHOOK:
+        if is_webhook(request.destination):
             return
         signal = GivenUp(reason=reason)
         step = settle(self._purchase_of(request), signal, self.wall_ns, self.book.terms)
@@ -374,25 +372,8 @@ class Round:
             self._tell(step.receipt)
 
     def _tell(self, receipt: Receipt) -> None:
-        """Queue the webhook of a finished receipt."""
-        told = receipt_webhook(receipt, self.book.terms.store)
-        if told is None or not self.book.policy.webhooks:
-            return
-        kind, body = told
-        message = f"{receipt.visit}:{kind}" + (f":{receipt.number}" if receipt.number else "")
-        self._requests.append(
-            NewRequest(
-                group=webhook_group(self.book.policy.webhook_order, receipt.visit),
-                cause=0,  # in order of issue
-                message=message,
-                operation=Operation.WEBHOOK,
-                destination=WEBHOOK,
-                path="",
-                body=body,
-                visit=receipt.visit,
-                subject=f"msg_{message.replace('.', '-')}",  # a dot ends the id in what is signed
-            )
-        )
+        """Queue the webhooks of a finished receipt."""
+        self._requests += deliveries(receipt, self.book.terms.store, self.book.policy.hooks)
 
     def _new_request(self, ask: Ask, purchase: Purchase, cause: int) -> NewRequest:
         terms = self.book.terms
@@ -454,11 +435,6 @@ class Round:
                 detail = f"visit {event.visit}: {sku} cost {then} when taken, is charged {now}"
                 key = f"pick-price:{event.visit}"
                 await self.book.database.raise_alarm(key, "warning", detail, self.now_ns)
-
-
-def webhook_group(order: str, visit: str) -> str:
-    """One group for all deliveries to the endpoint, or one per visit."""
-    return WEBHOOK_GROUP if order == "ordered" else f"{WEBHOOK_GROUP}:{visit}"
 
 
 def _excerpt(answer: Answer) -> str:

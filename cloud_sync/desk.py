@@ -17,9 +17,10 @@ from pathlib import Path
 import msgspec
 
 from cloud_sync import catalogue, demand_desk
-from cloud_sync.book import WEBHOOK, Book, Round
+from cloud_sync.book import Book, Round
 from cloud_sync.demand_desk import DemandError
 from cloud_sync.demands import Demand
+from cloud_sync.hooks import MAIN, WEBHOOK, Hook, is_webhook
 from cloud_sync.outbox import NewRequest, NotParked
 from cloud_sync.outcomes import BadAnswer, read
 from cloud_sync.purchase import Operation, RefundBody, SettlementError
@@ -129,12 +130,14 @@ def replay_span(path: Path, since_ns: int, until_ns: int, *, operator: str = "co
     )
 
 
-def switch(path: Path, enabled: bool, *, operator: str, reason: str = "") -> str:
+def switch(
+    path: Path, enabled: bool, *, operator: str, reason: str = "", endpoint: str = ""
+) -> str:
     """Ask that webhooks go out, or not; parked ones go again when enabled. The command's id."""
     if not enabled and not reason.strip():
         raise CommandError("a reason is needed to disable webhooks: it stands in the audit")
-    action = "enable" if enabled else "disable"
-    return leave(path, Command(action=action, target=WEBHOOK, operator=operator, reason=reason))
+    action, target = "enable" if enabled else "disable", Hook(name=endpoint or MAIN).destination
+    return leave(path, Command(action=action, target=target, operator=operator, reason=reason))
 
 
 def replay(path: Path, delivery: str, *, operator: str = "console") -> str:
@@ -303,23 +306,24 @@ class Desk:
         return f"{report.accepted} items taken, {len(report.refused)} refused"
 
     def _known_destination(self, command: Command) -> None:
-        if command.target not in self._book.destinations:
+        known = command.target in self._book.destinations and is_webhook(command.target)
+        if not known:
             raise CommandError(f"no destination {command.target} is configured")
 
     async def _within(self, command: Command) -> list[str]:
         """Ids of the deliveries first queued in the command's span, oldest first."""
         query = (
-            "SELECT subject FROM request WHERE destination=? AND generation=0 AND created_ns>=?"
-            " AND created_ns<? ORDER BY id LIMIT ?"
+            "SELECT subject FROM request WHERE operation='webhook' AND generation=0"
+            " AND created_ns>=? AND created_ns<? ORDER BY id LIMIT ?"
         )
-        span = (WEBHOOK, command.since_ns, command.until_ns, REPLAYS_MAX)
+        span = (command.since_ns, command.until_ns, REPLAYS_MAX)
         return [str(s) for (s,) in await self._book.db.execute_fetchall(query, span)]
 
     async def _replay(self, deliveries: list[str], round_: Round) -> str:
         """Queue deliveries again, each under its own webhook id."""
         query = (
-            "SELECT grp, message, max(generation), visit, path, body FROM request"
-            " WHERE destination=? AND subject=? GROUP BY subject"
+            "SELECT grp, message, max(generation), destination, visit, path, body FROM request"
+            " WHERE operation='webhook' AND subject=? GROUP BY subject"
         )
         again = [
             NewRequest(
@@ -327,16 +331,16 @@ class Desk:
                 cause=0,
                 message=message,
                 generation=generation + 1,
-                operation=WEBHOOK,
-                destination=WEBHOOK,
+                operation=Operation.WEBHOOK,
+                destination=destination,
                 path=path,
                 body=body,
                 visit=visit,
                 subject=delivery,
             )
             for delivery in deliveries
-            for group, message, generation, visit, path, body in (
-                await self._book.db.execute_fetchall(query, (WEBHOOK, delivery))
+            for group, message, generation, destination, visit, path, body in (
+                await self._book.db.execute_fetchall(query, (delivery,))
             )
         ]
         if not again:
@@ -360,6 +364,8 @@ class Desk:
 
 def _check_edit(operation: str, body: bytes) -> None:
     kind = CONTRACT.get(operation)
+    if operation == Operation.WEBHOOK and body.lstrip().startswith(b"["):
+        kind = list[WebhookBody]
     if kind is None:
         raise CommandError(f"a {operation} cannot be edited")
     try:

@@ -18,7 +18,7 @@ from urllib.parse import quote, urlsplit
 
 import aiohttp
 
-from cloud_sync.book import WEBHOOK
+from cloud_sync.hooks import WEBHOOK
 from cloud_sync.outbox import Request
 from cloud_sync.outcomes import Answer
 from cloud_sync.public_network import PublicResolver, blocked
@@ -60,23 +60,25 @@ def endpoint(name: str, url: str, key_file: str) -> Endpoint:
     )
 
 
-def webhook_endpoint(url: str, secret_file: str, network: str = "public") -> Endpoint:
-    """The retailer's webhook address; private ones only where ``network`` is "private".
+def webhook_endpoint(
+    url: str, secret_file: str, network: str = "public", name: str = WEBHOOK
+) -> Endpoint:
+    """A webhook receiver's address; private ones only where ``network`` is "private".
 
     Raises:
         EndpointError: the address is private, or no address, or the file cannot be read.
         webhooks.SecretError: its content is no secret.
     """
-    base, socket = checked_url(WEBHOOK, url)
+    base, socket = checked_url(name, url)
     public = network == "public"
     if public and (socket or blocked(urlsplit(base).hostname or "")):
         raise EndpointError(
-            f"{WEBHOOK}: {_shown(url)} is a private address; if that is meant, set"
-            ' webhook_network = "private" in [cloud]'
+            f"{name}: {_shown(url)} is a private address; if that is meant, set"
+            ' webhook_network = "private" in [cloud], or network = "private" in its [[webhook]]'
         )
-    text = read_secret(WEBHOOK, secret_file, lines_max=KEYS_MAX)
+    text = read_secret(name, secret_file, lines_max=KEYS_MAX)
     return Endpoint(
-        name=WEBHOOK,
+        name=name,
         url=base,
         socket=socket,
         key_file=secret_file,

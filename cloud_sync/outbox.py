@@ -19,6 +19,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import msgspec
+
 from cloud_sync.database import Database
 
 ERROR_LENGTH_MAX = 500  # characters of an answer kept for the operator
@@ -48,7 +50,8 @@ CREATE INDEX IF NOT EXISTS request_open ON request(grp, cause, id)
   WHERE {OPEN};
 CREATE INDEX IF NOT EXISTS request_settled ON request(answered_ns) WHERE state IN ('done','void');
 CREATE INDEX IF NOT EXISTS request_visit ON request(visit);
-CREATE INDEX IF NOT EXISTS request_webhook ON request(subject) WHERE destination='webhook';
+DROP INDEX IF EXISTS request_webhook;  -- of schema 1
+CREATE INDEX IF NOT EXISTS request_told ON request(subject) WHERE operation='webhook';
 CREATE INDEX IF NOT EXISTS request_message ON request(message);
 CREATE TABLE IF NOT EXISTS grp_head(
   grp TEXT PRIMARY KEY,
@@ -84,6 +87,9 @@ _FIELDS = tuple(_COLUMNS)
 _HEADS = f"SELECT {', '.join(_COLUMNS.values())} FROM grp_head h JOIN request r ON r.id=h.head"  # noqa: S608
 
 
+RAW_ARRAY = list[msgspec.Raw]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewRequest:
     """A request to be queued; ``cause`` orders it inside its group."""
@@ -98,6 +104,7 @@ class NewRequest:
     visit: str = ""
     subject: str = ""
     generation: int = 0
+    joins: bool = False  # into the last one of its group, if that was never sent
 
     @property
     def idem(self) -> str:
@@ -136,6 +143,18 @@ class Postponed:
     failed: bool = True
 
 
+BATCH_MAX = 100  # events joined into one request
+BATCH_BYTES_MAX = 512 * 1024  # what receivers take without a setting; a receipt has about 1.5 kB
+
+
+def joined(batch: bytes, more: bytes) -> bytes | None:
+    """Two JSON arrays as one, or None when it would be longer than the bounds."""
+    if len(batch) + len(more) > BATCH_BYTES_MAX:
+        return None
+    parts = [part for raw in (batch, more) for part in msgspec.json.decode(raw, type=RAW_ARRAY)]
+    return msgspec.json.encode(parts) if len(parts) <= BATCH_MAX else None
+
+
 class NotParked(LookupError):  # noqa: N818 - what it is
     """The operator named a group that is not parked."""
 
@@ -167,6 +186,12 @@ class Outbox:
 
     async def add(self, requests: Sequence[NewRequest], now_ns: int) -> None:
         """(tx) Queue requests. A key that exists already is a broken promise and raises."""
+        for request in requests:
+            if request.joins and not await self._joined(request):
+                await self._insert([request], now_ns)
+        await self._insert([r for r in requests if not r.joins], now_ns)
+
+    async def _insert(self, requests: Sequence[NewRequest], now_ns: int) -> None:
         rows = [
             (
                 *(r.group, r.cause, r.message, r.generation, r.idem, r.operation),
@@ -182,6 +207,19 @@ class Outbox:
         groups = [(group,) for group in dict.fromkeys(r.group for r in requests)]
         await self._db.executemany("INSERT OR IGNORE INTO grp_head(grp) VALUES(?)", groups)
         await self._set_heads([group for (group,) in groups], now_ns)
+
+    async def _joined(self, request: NewRequest) -> bool:
+        """(tx) Put a batch's event behind those of the last batch that was never sent."""
+        query = (
+            f"SELECT id, body FROM request WHERE grp=? AND {OPEN} AND state='queued'"  # noqa: S608
+            " AND attempts=0 AND generation=0 ORDER BY cause DESC, id DESC LIMIT 1"
+        )
+        for id_, body in await self._db.execute_fetchall(query, (request.group,)):
+            whole = joined(bytes(body), request.body)
+            if whole is not None:
+                await self._db.execute("UPDATE request SET body=? WHERE id=?", (whole, id_))
+                return True
+        return False
 
     async def due(self, destination: str, limit: int, now_ns: int) -> list[Request]:
         """Up to ``limit`` heads that may go now, longest due first. Costs O(limit)."""

@@ -20,7 +20,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -31,10 +31,11 @@ from cloud_sync import book as book_module
 from cloud_sync import connector, retailer
 from cloud_sync import outbox as outbox_module
 from cloud_sync.amounts import Amounts
-from cloud_sync.book import WEBHOOK, Book, Fact, Policy
+from cloud_sync.book import Book, Fact, Policy
 from cloud_sync.database import Database, SyncStoreError, read_only_uri
 from cloud_sync.desk import Command, Desk, replay, resume, void
 from cloud_sync.destinations import Destination
+from cloud_sync.hooks import Hook, HookError, hooks, is_webhook, targets
 from cloud_sync.http_sender import Endpoint, EndpointError, Sender, endpoint, webhook_endpoint
 from cloud_sync.journal_reader import JournalMissing, JournalReader, JournalReplaced
 from cloud_sync.outbox import NewRequest, Outbox, Request
@@ -73,7 +74,7 @@ def main(config: Path, *, drain: bool = False) -> int:
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s %(message)s")
     try:
         return run_on_loop(run(load(config), drain=drain))
-    except (ConfigError, EndpointError, SecretError) as error:
+    except (ConfigError, EndpointError, HookError, SecretError) as error:
         print(f"walkout sync: {error}", file=sys.stderr)
         return EX_CONFIG
     except (*(SyncStoreError, SettlementError, JournalMissing, JournalReplaced, OSError),) as error:
@@ -162,9 +163,8 @@ class Service:
             Policy(
                 backoff_start_s=cloud.backoff_start_s,
                 backoff_max_s=cloud.backoff_max_s,
-                webhooks=WEBHOOK in sender.endpoints,
+                hooks=_known_hooks(config, sender.endpoints),
                 group=cloud.request_group,
-                webhook_order=cloud.webhook_order,
                 shelved=tuple(product.id for product in config.products),
             ),
             self.destinations,
@@ -434,6 +434,13 @@ def _stop_on_signals(stop: Callable[[], None]) -> None:
         loop.add_signal_handler(number, stop)
 
 
+def _known_hooks(config: StoreConfig, names: Iterable[str]) -> tuple[Hook, ...]:
+    """The receivers that the sender reaches, as they are configured."""
+    known = {hook.destination: hook for hook in hooks(config)}
+    main = Hook(order=config.cloud.webhook_order)
+    return tuple(known.get(name, main) for name in names if is_webhook(name))
+
+
 def _endpoints(config: StoreConfig) -> dict[str, Endpoint]:
     """The second systems of the configuration. Raises EndpointError or SecretError."""
     cloud = config.cloud
@@ -443,7 +450,7 @@ def _endpoints(config: StoreConfig) -> dict[str, Endpoint]:
     ]
     if cloud.broker_refund_key_file:
         found.append(endpoint(broker.REFUNDS, cloud.broker_url, cloud.broker_refund_key_file))
-    if cloud.webhook_url:
-        secret, network = cloud.webhook_secret_file, cloud.webhook_network
-        found.append(webhook_endpoint(cloud.webhook_url, secret, network))
+    for target, hook in zip(targets(config), hooks(config), strict=True):
+        name = hook.destination
+        found.append(webhook_endpoint(target.url, target.secret_file, target.network, name))
     return {one.name: one for one in found}

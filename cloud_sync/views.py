@@ -64,7 +64,8 @@ def deliveries(path: Path) -> list[dict[str, Any]]:
     """Webhook deliveries, oldest first; ``id`` is the webhook id that ``replay`` takes."""
     query = (
         "SELECT subject AS id, message, idem, visit, state, attempts, status, last_error,"
-        " created_ns, answered_ns FROM request WHERE destination='webhook' ORDER BY request.id"
+        " created_ns, answered_ns, destination FROM request WHERE operation='webhook'"
+        " ORDER BY request.id"
         " LIMIT ?"
     )
     with _look(path) as db:
@@ -75,7 +76,7 @@ def delivery(path: Path, webhook_id: str) -> dict[str, Any] | None:
     """One delivery with all its sendings, its headers' id and its body; None if there is none."""
     query = (
         "SELECT idem, grp, generation, seq, state, attempts, status, last_error, created_ns,"
-        " answered_ns, visit, body FROM request WHERE destination='webhook' AND subject=?"
+        " answered_ns, visit, body FROM request WHERE operation='webhook' AND subject=?"
         " ORDER BY generation"
     )
     with _look(path) as db:

@@ -21,10 +21,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from cloud_sync.purchase import Receipt
-from cloud_sync.wall_time import rfc3339
 from messages.contract import WebhookBody
-from messages.ids import StoreId
 
 ID, TIMESTAMP, SIGNATURE = "webhook-id", "webhook-timestamp", "webhook-signature"
 TOLERANCE_S = 300  # Standard Webhooks: five minutes either way, against replay
@@ -36,18 +33,6 @@ KEYS_MAX = 4  # that sign at once: a rotation needs two, with both schemes four
 BODY_BYTES_MAX = 2**20
 SIGNATURES_MAX = 16  # a rotation needs two
 SECONDS_DIGITS_MAX = 13  # keeps the number small
-
-# receipt state -> type of the webhook; open states are not told
-TYPES = {
-    "paid": "receipt.issued",
-    "free": "receipt.issued",
-    "unpaid": "payment.declined",
-    "void": "purchase.cancelled",
-    "settled": "receipt.issued",
-    "contested": "purchase.contested",
-    "reviewed": "purchase.reviewed",
-    "refunded": "payment.refunded",
-}
 
 
 class WebhookRefused(ValueError):  # noqa: N818 - a verdict on a stranger's request
@@ -138,7 +123,21 @@ def sign(signing: Signing, message: str, wall_ns: int, body: bytes) -> dict[str,
 def verify(
     signing: Signing, headers: Mapping[str, str], body: bytes, now_wall_ns: int
 ) -> tuple[str, WebhookBody]:
-    """The message id and body of a genuine, fresh webhook.
+    """The message id and body of a genuine, fresh webhook; ``verify_all`` reads batches too.
+
+    Raises:
+        WebhookRefused: anything else, however malformed.
+    """
+    message, events = verify_all(signing, headers, body, now_wall_ns)
+    if len(events) != 1:
+        raise WebhookRefused(f"a batch of {len(events)}")
+    return message, events[0]
+
+
+def verify_all(
+    signing: Signing, headers: Mapping[str, str], body: bytes, now_wall_ns: int
+) -> tuple[str, list[WebhookBody]]:
+    """The message id and the events of a genuine, fresh webhook, in order.
 
     Raises:
         WebhookRefused: anything else, however malformed.
@@ -154,36 +153,10 @@ def verify(
     if not any([key.verifies(content, one) for key in signing for one in signatures]):
         raise WebhookRefused("no signature matches")
     try:
-        return message, msgspec.json.decode(body, type=WebhookBody)
+        found = msgspec.json.decode(body, type=list[WebhookBody] | WebhookBody)
+        return message, found if isinstance(found, list) else [found]
     except (ValueError, RecursionError) as error:
         raise WebhookRefused(f"the body is not one of ours: {type(error).__name__}") from None
-
-
-def receipt_webhook(receipt: Receipt, store: StoreId) -> tuple[str, bytes] | None:
-    """Type and body that tell a finished receipt; None while it is open."""
-    kind = receipt.kind or TYPES.get(receipt.state)
-    if kind is None:
-        return None
-    data: dict[str, object] = {
-        "store": store,
-        "visit": receipt.visit,
-        "account": receipt.account,
-        "state": receipt.state,
-        "purchase": receipt.purchase,
-        "capture": receipt.capture,
-        "total": receipt.total.minor,
-        "currency": receipt.total.currency,
-        "lines": msgspec.to_builtins(receipt.lines),
-        "in_review": [
-            {"line": line.line, "sku": line.sku, "quantity": line.quantity}
-            for line in receipt.in_review
-        ],
-        "exited_at": rfc3339(receipt.exit_wall_ns),
-        "reason": receipt.detail,
-        "refunded": receipt.refunded_minor,
-    }
-    body = WebhookBody(type=kind, timestamp=rfc3339(receipt.issued_wall_ns), data=data)
-    return kind, msgspec.json.encode(body)
 
 
 def _key(text: str) -> Key:

@@ -39,6 +39,7 @@ from messages.store_config import (
     ShelfNode,
     StoreArea,
     StoreConfig,
+    WebhookTarget,
 )
 from messages.vision_config import Model, Vision
 
@@ -56,6 +57,7 @@ MANY: dict[str, tuple[str, type]] = {
     "reader": ("readers", Reader),
     "gate_node": ("gate_nodes", GateNode),
     "credential_key": ("credential_keys", CredentialKey),
+    "webhook": ("webhooks", WebhookTarget),
 }
 ONE: dict[str, tuple[str, type]] = {
     "area": ("area", StoreArea),
@@ -379,4 +381,5 @@ def _resolved(config: StoreConfig, folder: Path) -> StoreConfig:
         shelf_nodes=tuple(replace(n, port=absolute(n.port)) for n in config.shelf_nodes),
         readers=tuple(replace(n, port=absolute(n.port)) for n in config.readers),
         gate_nodes=tuple(replace(n, port=absolute(n.port)) for n in config.gate_nodes),
+        webhooks=tuple(replace(w, secret_file=absolute(w.secret_file)) for w in config.webhooks),
     )

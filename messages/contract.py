@@ -230,8 +230,14 @@ class Books:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WebhookBody:
-    """Body of a Standard Webhooks delivery, CloudEvents-style type, e.g. "receipt.issued"."""
+    """Body of a Standard Webhooks delivery, a CloudEvent too; ``type`` e.g. "receipt.issued"."""
 
     type: str
     timestamp: str
     data: dict[str, object]
+    specversion: str = "1.0"
+    id: str = ""  # the webhook-id; of one event in a batch its own
+    source: str = ""  # "/stores/<store>"
+    subject: str = ""  # the visit
+    time: str = ""  # the same instant as ``timestamp``
+    datacontenttype: str = "application/json"

@@ -192,7 +192,7 @@ class Cloud:
     backoff_start_s: float = 0.5
     backoff_max_s: float = 60.0
     request_group: str = "account"  # or "merchant": what goes strictly in order
-    webhook_order: str = "ordered"  # or "parallel": in order per visit only
+    webhook_order: str = "ordered"  # or "parallel": in order per visit only; or "batch": joined
     webhook_network: str = "public"  # or "private": the address may be one of a local network
     retailer_amounts: str = "minor"  # 1299; or "decimal": "12.99"
     entry_check: str = "store"  # or "retailer": it is asked who enters, and how much to hold
@@ -200,6 +200,18 @@ class Cloud:
     broker_refund_key_file: str = ""  # a key that may pay back; without one nothing is refunded
     connector_listen: str = ""  # "127.0.0.1:8703": the retailer's calls; empty: none
     connector_key_file: str = ""  # the bearer key it calls with
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebhookTarget:
+    """A ``[[webhook]]``: one more receiver beside ``cloud.webhook_url``."""
+
+    name: str
+    url: str
+    secret_file: str
+    order: str = "ordered"  # or "parallel": in order per visit only; or "batch": in order, joined
+    network: str = "public"  # or "private"
+    types: tuple[str, ...] = ()  # empty: all
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -227,6 +239,7 @@ class StoreConfig:
     vision: Vision = Vision()
     paths: Paths = Paths()
     cloud: Cloud = Cloud()
+    webhooks: tuple[WebhookTarget, ...] = ()
     toml: str = field(default="", repr=False)
 
     @cached_property

@@ -245,11 +245,11 @@ class SecondSystems:
     def _receive(self, arrival: Arrival, raw: bytes) -> tuple[int, bytes]:
         try:
             signing = webhooks.signer(SECRET)
-            message, body = webhooks.verify(signing, arrival.headers, raw, time.time_ns())
+            message, events = webhooks.verify_all(signing, arrival.headers, raw, time.time_ns())
         except webhooks.WebhookRefused as error:
             self.faults.append(f"webhook refused: {error}")
             return 401, b""
-        self.webhooks.append((message, {"type": body.type, **body.data}))
+        self.webhooks += [(message, {"type": one.type, **one.data}) for one in events]
         self.told.set()
         return 204, b""
 
