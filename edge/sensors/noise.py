@@ -91,10 +91,10 @@ def _learn_wander(plates: PlateState, rows: Ints, mean_g: Floats, gain: Floats) 
 
 def _learn_together(slots_g: Floats, banks: Ints, bank_sizes: Ints, together: Floats) -> None:
     """Correlation r of a bank's plates from Var(sum) = sum s^2 + r ((sum s)^2 - sum s^2)."""
-    starts = np.concatenate([[True], banks[1:] != banks[:-1]]).nonzero()[0]
-    bank = banks[starts]
-    sizes = np.diff(np.append(starts, len(banks)))
-    usable = sizes == bank_sizes[bank]
+    size = np.bincount(banks, minlength=len(bank_sizes))
+    bank = size.nonzero()[0]
+    size = size[bank]
+    starts, usable = size.cumsum() - size, size == bank_sizes[bank]
     variance = np.add.reduce(slots_g * slots_g, axis=0) / (BLOCK_SLOTS - 1)
     apart = np.add.reduceat(variance, starts)
     whole = np.add.reduceat(np.sqrt(variance), starts) ** 2

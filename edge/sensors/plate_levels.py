@@ -145,14 +145,11 @@ def advance(plates: PlateState, rows: Ints, slot_g: Floats, end_ns: Ints) -> Int
     plates.loose_n[rows] += 1
     phase = plates.phase[rows]
     quiet = phase == QUIET
-    if quiet.all():
-        changing = rows[_follow_quiet(plates, rows, slot_g)]
-    else:
-        plates.phase[rows[phase == UNKNOWN]] = CHANGING
-        opened = _follow_quiet(plates, rows[quiet], slot_g[quiet])
-        now_open = ~quiet
-        now_open[np.flatnonzero(quiet)[opened]] = True
-        changing = rows[now_open]
+    plates.phase[rows[phase == UNKNOWN]] = CHANGING
+    now_open = ~quiet
+    if np.count_nonzero(quiet):
+        now_open[quiet] = _follow_quiet(plates, rows[quiet], slot_g[quiet])
+    changing: Ints = rows[now_open]
     if changing.size:
         _find_runs(plates, changing)
     return changing
@@ -210,21 +207,29 @@ def newest(plates: PlateState, rows: Ints, slots: int) -> Floats:
 def _find_runs(plates: PlateState, rows: Ints) -> None:
     """The longest steady stretch ending at the newest slot, for each plate in ``rows``."""
     slots_g = newest(plates, rows, RING_SLOTS)
-    reference_g = slots_g[0].copy()  # sums of squares of small numbers keep their digits
-    slots_g -= reference_g
-    sum_g = slots_g.cumsum(axis=0)
-    steady = _steady(slots_g, sum_g, plates.noise_g[rows])
-    usable = np.minimum(plates.loose_n[rows], RING_SLOTS)
-    run_n = RUN_SLOTS_MIN - 1 + np.logical_and.accumulate(steady, axis=0).sum(axis=0)
-    run_n = np.minimum(run_n, usable)
-    run_n[run_n < RUN_SLOTS_MIN] = 0
-    at = np.maximum(run_n, 1) - 1
+    run_n, plates.run_g[rows] = runs(slots_g, plates.noise_g[rows], plates.loose_n[rows])
     full = (run_n == RING_SLOTS) & (plates.run_n[rows] == RING_SLOTS)
     start_ns = plates.last_ns[rows] - run_n * plates.slot_ns[rows]
     start_ns = np.maximum(start_ns, plates.calm_ns[rows])  # clocks jitter by a millisecond
     plates.run_ns[rows] = np.where(full, plates.run_ns[rows], start_ns)
     plates.run_n[rows] = run_n
-    plates.run_g[rows] = reference_g + sum_g[at, np.arange(len(rows))] / (at + 1)
+
+
+def runs(slots_g: Floats, noise_g: Floats, loose_n: Ints) -> tuple[Ints, Floats]:
+    """(k,) length and (k,) mean of the longest steady stretches of the newest slots; 0 = none.
+
+    Args:
+        slots_g: (RING_SLOTS, k) newest first; used up. noise_g: (k,) one sigma of a slot.
+        loose_n: (k,) how many of the slots may belong to it.
+    """
+    reference_g = slots_g[0].copy()  # sums of squares of small numbers keep their digits
+    slots_g -= reference_g
+    sum_g = slots_g.cumsum(axis=0)
+    steady = np.logical_and.accumulate(_steady(slots_g, sum_g, noise_g), axis=0)
+    run_n = np.minimum(RUN_SLOTS_MIN - 1 + np.add.reduce(steady, axis=0), loose_n)
+    run_n[run_n < RUN_SLOTS_MIN] = 0
+    at = np.maximum(run_n, 1) - 1
+    return run_n, reference_g + sum_g[at, np.arange(len(at))] / (at + 1)
 
 
 def recent_rests(plates: PlateState, rows: Ints) -> tuple[Ints, Floats, Ints]:
@@ -266,11 +271,12 @@ def _steady(slots_g: Floats, sum_g: Floats, noise_g: Floats) -> Bools:
     tail = slice(RUN_SLOTS_MIN - 1, None)
     sums, variance = sum_g[tail], noise_g * noise_g
     spread = (slots_g * slots_g).cumsum(axis=0)[tail] - sums * sums / _N
-    slope = (_BACK * slots_g).cumsum(axis=0)[tail] - 0.5 * (_N - 1.0) * sums
+    slope = (_BACK * slots_g).cumsum(axis=0)[tail] - _MIDDLE * sums
     return (spread <= _SPREAD_LIMIT * variance) & (slope * slope <= _SLOPE_LIMIT * variance)
 
 
 _BACK = np.arange(RING_SLOTS, dtype=np.float64)[:, None]
 _N = _BACK[RUN_SLOTS_MIN - 1 :] + 1.0
+_MIDDLE = 0.5 * (_N - 1.0)
 _SPREAD_LIMIT = (_N - 1.0) + SPREAD_LIMIT * np.sqrt(2.0 * (_N - 1.0))
 _SLOPE_LIMIT = SLOPE_LIMIT**2 * _N * (_N * _N - 1.0) / 12.0

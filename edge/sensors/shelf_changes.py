@@ -132,30 +132,31 @@ def _along(shelf: Ints, at_m: Floats, shelves: int) -> Floats:
 
 def close_changes(plates: PlateState, layout: Layout, together: Floats) -> Closed | None:
     """Close every change that is over, and turn its plates quiet; None when nothing is."""
-    rows = np.flatnonzero(plates.phase == CHANGING)
+    rows = (plates.phase == CHANGING).nonzero()[0]
     has_level = plates.has_level[rows]
-    if not has_level.all():
+    if np.count_nonzero(has_level) < len(rows):
         _take_first_levels(plates, rows[~has_level])
         rows = rows[has_level]
     _mark_bumps(plates, rows, layout)
     run_n = plates.run_n[rows]
-    if not (run_n >= RUN_SLOTS_MIN).any():
+    if not np.count_nonzero(run_n >= RUN_SLOTS_MIN):
         return None
     linked = _linked(plates, rows, layout)
     ready = _ready(plates, rows, linked, layout)
-    if not ready.any():
+    if not np.count_nonzero(ready):
         return None
     change_g = plates.run_g[rows] - plates.level_g[rows]
     run_variance, level_variance = _variances(plates, rows, run_n, plates.run_ns[rows])
     sd_g = np.sqrt(run_variance + level_variance)
     changed = np.abs(change_g) > np.maximum(PLATE_SIGMAS * sd_g, PLATE_FLOOR_G)
     changed |= _spill(change_g, sd_g, changed & ready, ready, linked)
-    same = ready & ~changed
-    trust = level_variance / (level_variance + run_variance)  # two looks at one level: their mean
-    plates.level_g[rows[same]] += (trust * change_g)[same]
-    _turn_quiet(plates, rows[same])
-    member = np.flatnonzero(ready & changed)
-    if not member.size:
+    same = (ready & ~changed).nonzero()[0]
+    if len(same):
+        trust = level_variance / (level_variance + run_variance)  # two looks at one level: the mean
+        plates.level_g[rows[same]] += (trust * change_g)[same]
+        _turn_quiet(plates, rows[same])
+    member = (ready & changed).nonzero()[0]
+    if not len(member):
         return None
     joined = linked[member[1:] - 1] & (member[1:] == member[:-1] + 1)
     rows, change_g, sd_g = rows[member], change_g[member], sd_g[member]
@@ -216,24 +217,23 @@ def _ready(plates: PlateState, rows: Ints, linked: Bools, layout: Layout) -> Boo
 
 def _anywhere(plate_is: Bools, linked: Bools) -> Bools:
     """(k,) True for every plate of a link in which one plate is."""
-    starts = np.flatnonzero(np.concatenate([[True], ~linked]))
-    sizes = np.diff(np.append(starts, len(plate_is)))
-    found: Bools = np.repeat(np.logical_or.reduceat(plate_is, starts), sizes)
-    return found
+    link = np.zeros(len(plate_is), dtype=np.int64)
+    np.cumsum(~linked, out=link[1:])
+    return np.asarray(np.bincount(link, plate_is)[link] > 0)
 
 
 def _neighbour_pending(plates: PlateState, rows: Ints, layout: Layout) -> Bools:
     """A neighbour is off its level but not open yet, or its device has not reported so far."""
-    pending = np.zeros(len(rows), dtype=np.bool_)
-    quiet = plates.phase == QUIET
-    restless = quiet & (plates.loose_n >= RESTLESS_SLOTS) & (plates.loose_n <= RESTLESS_SLOTS_MAX)
-    for step in (-1, 1):
-        beside = np.minimum(np.maximum(rows + step, 0), len(layout.shelf) - 1)
-        wait = restless[beside]
-        if layout.mixed:
-            wait |= quiet[beside] & (plates.last_ns[beside] < plates.run_ns[rows])
-        pending |= wait & (layout.shelf[beside] == layout.shelf[rows])
-    return pending
+    beside = np.minimum(np.maximum(rows + _BESIDE, 0), len(layout.shelf) - 1)  # (2, k)
+    quiet, loose_n = plates.phase[beside] == QUIET, plates.loose_n[beside]
+    wait = (loose_n >= RESTLESS_SLOTS) & (loose_n <= RESTLESS_SLOTS_MAX)
+    if layout.mixed:
+        wait |= plates.last_ns[beside] < plates.run_ns[rows]
+    wait &= quiet & (layout.shelf[beside] == layout.shelf[rows])
+    return np.asarray(wait[0] | wait[1])
+
+
+_BESIDE = np.array([[-1], [1]])
 
 
 def _spill(change_g: Floats, sd_g: Floats, changed: Bools, ready: Bools, linked: Bools) -> Bools:
@@ -277,7 +277,7 @@ def open_changes(plates: PlateState, layout: Layout, together: Floats) -> Closed
     change_g, sd_g = change_g[changed], np.hypot(sd_g, HAND_UNSTEADINESS * change_g)[changed]
     shelf = layout.shelf[rows]
     joined = (rows[1:] == rows[:-1] + 1) & (shelf[1:] == shelf[:-1])
-    starts = np.flatnonzero(np.concatenate([[True], ~joined]))
+    starts = _starts(joined)
     mass_g = np.add.reduceat(change_g, starts)
     wanted = np.where(_wide_load(change_g, mass_g, starts), STILL_SLOTS, RECENT_SLOTS)
     over = np.minimum.reduceat(run_n, starts) >= wanted
@@ -296,14 +296,14 @@ def _close(
     joined: Bools,
 ) -> Closed | None:
     """Close the rows of changed plates whose runs are long enough."""
-    starts = np.flatnonzero(np.concatenate([[True], ~joined]))
+    starts = _starts(joined)
     mass_g = np.add.reduceat(change_g, starts)
     over = _run_is_long_enough(plates, rows, starts, change_g, mass_g)
-    if not over.any():
+    if not np.count_nonzero(over):
         return None
     run_ns = plates.run_ns[rows]
     closed = _steps_in(plates, layout, together, rows, change_g, sd_g, starts, run_ns, over)
-    _take_levels(plates, rows[np.repeat(over, np.diff(np.append(starts, len(rows))))])
+    _take_levels(plates, rows[over.repeat(_sizes(starts, len(rows)))])
     return closed
 
 
@@ -323,7 +323,7 @@ def _steps_in(
     Args:
         starts: (n,) first row of each group; run_ns: (k,) starts of the rows' new levels.
     """
-    sizes = np.diff(np.append(starts, len(rows)))
+    sizes = _sizes(starts, len(rows))
     mass_g = np.add.reduceat(change_g, starts)
     apart, whole = np.add.reduceat(sd_g * sd_g, starts), np.add.reduceat(sd_g, starts) ** 2
     noise_sd_g = np.sqrt(apart + together[layout.bank[rows[starts]]] * (whole - apart))
@@ -380,7 +380,24 @@ def _run_is_long_enough(
 
 def _wide_load(change_g: Floats, mass_g: Floats, starts: Ints) -> Bools:
     """(n,) More mass than before, carried by many plates: perhaps an arm or a bag."""
-    sizes = np.diff(np.append(starts, len(change_g)))
-    carries = np.abs(change_g) > WIDE_SHARE * np.repeat(np.abs(mass_g), sizes)
+    whole_g = np.abs(mass_g).repeat(_sizes(starts, len(change_g)))
+    carries = np.abs(change_g) > WIDE_SHARE * whole_g
     wide: Bools = (mass_g > 0.0) & (np.add.reduceat(carries, starts, dtype=np.int64) >= WIDE_PLATES)
     return wide
+
+
+def _starts(joined: Bools) -> Ints:
+    """First row of each group, where (k - 1,) ``joined`` says which rows go with the one before."""
+    return np.concatenate((_FIRST, (~joined).nonzero()[0] + 1))
+
+
+_FIRST = np.zeros(1, dtype=np.int64)
+
+
+def _sizes(starts: Ints, rows: int) -> Ints:
+    """How many rows each group has."""
+    sizes = np.empty_like(starts)
+    sizes[:-1] = starts[1:]
+    sizes[-1] = rows
+    sizes -= starts
+    return sizes

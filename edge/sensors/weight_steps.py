@@ -16,6 +16,7 @@ import numpy as np
 from edge.sensors import noise
 from edge.sensors.clock_sync import Arrival, arrive
 from edge.sensors.load_cell import BatchError, calibration, check_batch
+from edge.sensors.open_plates import OpenPlates
 from edge.sensors.plate_levels import (
     CHANGING,
     QUIET,
@@ -253,30 +254,34 @@ class WeightSensing:
         """Play the slots of these plates, oldest first; append what closes."""
         plates, layout, rows = self.state.plates, self._layout, slots.plates
         plates.slot_ns[rows] = slots.length_ns
-        learns = (
-            plates.count[rows] + np.arange(1, len(slots.mass_g) + 1)[:, None]
-        ) % noise.EVERY_SLOTS == 0
-        is_quiet = (plates.phase[rows] == QUIET) & ~np.isnan(slots.mass_g).any(axis=0)
-        rest = (~is_quiet).nonzero()[0]
-        quiet = QuietPlates(plates, slots, is_quiet.nonzero()[0])
-        for i, learn in enumerate(learns.any(axis=1).tolist()):
-            opens = quiet.follow(i)
+        last = len(slots.mass_g) - 1
+        quiet, open_, rest = _by_phase(plates, slots)
+        for i, learn in enumerate(_learns(plates.count[rows], len(slots.mass_g))):
+            opens = quiet.opens(i)
             if opens is not None:
-                quiet.store()
-                rest = np.sort(np.concatenate([rest, quiet.which[opens]]))
-                quiet = QuietPlates(plates, slots, quiet.which[~opens])
-                quiet.follow(i)
-            if rest.size and self._advance_rest(slots, rest, i):
-                quiet.store_times()
+                quiet.tell(i - 1)
+                rest = np.concatenate([rest, quiet.which[opens]])
+                quiet = QuietPlates(plates, slots, quiet.which[~opens], i)
+            open_.tell(i)
+            if self._advance_rest(slots, rest, i) or len(open_.which):
+                quiet.tell_times(i)
                 self._close(closed)
+                over = open_.closed()
+                if np.count_nonzero(over):
+                    rest = np.concatenate([rest, open_.which[over]])
+                    open_ = OpenPlates(plates, slots, open_.which[~over], i + 1)
+            if learn or i == last:
+                quiet.tell(i)
             if learn:
-                quiet.store()
                 noise.learn(plates, rows, layout.bank, layout.bank_size, self.state.together)
-                quiet.load_noise()
-        quiet.store()
+            if learn and i < last:
+                quiet = QuietPlates(plates, slots, quiet.which, i + 1)
+                open_ = OpenPlates(plates, slots, open_.which, i + 1)
 
     def _advance_rest(self, slots: Slots, rest: Ints, i: int) -> bool:
-        """Play slot i of these places of ``slots``; True when a change is open."""
+        """Play slot i of these places of ``slots``; True when a change is open there."""
+        if not len(rest):
+            return False
         end_ns = slots.start_ns[rest] + (i + 1) * slots.length_ns[rest]
         rows, slot_g = slots.plates[rest], slots.mass_g[i, rest]
         return advance(self.state.plates, rows, slot_g, end_ns).size > 0
@@ -292,6 +297,25 @@ class WeightSensing:
     def _count(self, what: str, n: int = 1) -> None:
         if n:
             self.state.counters[what] = self.state.counters.get(what, 0) + n
+
+
+def _by_phase(plates: PlateState, slots: Slots) -> tuple[QuietPlates, OpenPlates, Ints]:
+    """Plates whose masses are known in every slot, quiet or changing; and the other places."""
+    known, phase = ~np.isnan(slots.mass_g).any(axis=0), plates.phase[slots.plates]
+    quiet, changing = known & (phase == QUIET), known & (phase == CHANGING)
+    rest = (~(quiet | changing)).nonzero()[0]
+    return (
+        QuietPlates(plates, slots, quiet.nonzero()[0]),
+        OpenPlates(plates, slots, changing.nonzero()[0]),
+        rest,
+    )
+
+
+def _learns(count: Ints, slots: int) -> list[bool]:
+    """Which of the next slots is one at which some plate learns its noise."""
+    ahead = noise.EVERY_SLOTS - count % noise.EVERY_SLOTS  # slots until a plate does
+    due = set(ahead.tolist())
+    return [1 + i % noise.EVERY_SLOTS in due for i in range(slots)]
 
 
 def _steps_of(closed: list[Closed], made: int, layout: Layout) -> WeightSteps:
