@@ -6,8 +6,10 @@ from broker.housekeeping import Chore
 from broker.routes import Route
 from broker.systems import (
     carts_api,
+    coupons,
     gifts,
     item_stores_api,
+    promotions_api,
     screenings_api,
     wallets_api,
 )
@@ -19,6 +21,7 @@ ROUTES: tuple[Route, ...] = (
     *carts_api.ROUTES,
     *wallets_api.ROUTES,
     *item_stores_api.ROUTES,
+    *promotions_api.ROUTES,
 )
 
 CHORES: tuple[Chore, ...] = (
@@ -28,4 +31,5 @@ CHORES: tuple[Chore, ...] = (
         work=gifts.return_due,
         busy=gifts.RETURNED_AT_ONCE,
     ),
+    Chore(name="release coupons", every_s=60.0, work=coupons.release_lapsed, busy=100),
 )

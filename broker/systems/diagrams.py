@@ -6,13 +6,17 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any
 
+from broker.systems.campaigns import CAMPAIGN_STATES, CampaignStatus
 from broker.systems.cart_refs import REF_STATES, RefState
 from broker.systems.cart_types import CART_STATES, PART_STATES, CartState, PartState
 from broker.systems.code_payments import PAYMENT_STATES, PaymentState
+from broker.systems.coupons import LOCK_STATES, LockState
+from broker.systems.frames import FRAME_STATES, FrameState
 from broker.systems.gifts import GIFT_STATES, GiftState
 from broker.systems.invitations import INVITATION_STATES, InvitationState
 from broker.systems.item_stores import STORE_STATES, StoreStatus
 from broker.systems.payment_codes import CODE_STATES, CodeState
+from broker.systems.promo_tokens import TOKEN_STATES, TokenState
 from broker.systems.redemptions import REDEMPTION_STATES, RedemptionState
 from broker.systems.screenings import SCREENING_STATES, ScreeningState
 from broker.systems.states import diagram
@@ -31,6 +35,10 @@ MACHINES: Mapping[str, tuple[Mapping[Any, Any], StrEnum]] = {
     "B: item store": (STORE_STATES, StoreStatus.DRAFT),
     "B: invitation": (INVITATION_STATES, InvitationState.ISSUED),
     "B: redemption": (REDEMPTION_STATES, RedemptionState.REQUESTED),
+    "K: campaign": (CAMPAIGN_STATES, CampaignStatus.DRAFT),
+    "K: frame": (FRAME_STATES, FrameState.DRAFT),
+    "K: token": (TOKEN_STATES, TokenState.ISSUED),
+    "K: coupon lock": (LOCK_STATES, LockState.LOCKED),
 }
 
 

@@ -29,6 +29,15 @@ class Given:
     journal: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FundingRequest:
+    """The payment provider collected from a sponsor or a brand: POST /v1/.../{id}/fundings."""
+
+    funding: str
+    amount_minor: int
+    currency: str
+
+
 async def open_fund(db: Transaction, account: str, currency: str) -> None:
     """A row for the account, unless money came to it before."""
     if not await accounts.lock(db, account, currency):

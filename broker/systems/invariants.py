@@ -11,6 +11,7 @@ from broker.database import Transaction
 from broker.systems import (
     invariants_carts,
     invariants_item_stores,
+    invariants_promotions,
     invariants_screenings,
     invariants_wallets,
 )
@@ -20,6 +21,7 @@ REGISTRY: Mapping[str, Mapping[str, str]] = {
     "screenings": invariants_screenings.INVARIANTS,
     "wallets": invariants_wallets.INVARIANTS,
     "item stores": invariants_item_stores.INVARIANTS,
+    "promotions": invariants_promotions.INVARIANTS,
 }
 
 

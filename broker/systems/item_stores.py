@@ -108,15 +108,6 @@ class ItemStore:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FundingRequest:
-    """POST /v1/item-stores/{id}/fundings: the payment provider collected from the sponsor."""
-
-    funding: str
-    amount_minor: int
-    currency: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Funding:
     funding: str
     item_store: str
@@ -205,7 +196,7 @@ async def set_status(db: Transaction, call: Call, signal: StoreSignal) -> Answer
     return answer(200, await item_store(db, call, row.item_store))
 
 
-async def fund(db: Transaction, call: Call, asked: FundingRequest) -> Answer:
+async def fund(db: Transaction, call: Call, asked: funds.FundingRequest) -> Answer:
     """The budget grows by what the provider collected."""
     row = await locked_row(db, call.named, call.now_s)
     known = await db.one(_FUNDING, asked.funding)

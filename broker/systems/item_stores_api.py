@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from broker import openapi, web
 from broker.database import Transaction
 from broker.routes import PAGE, PAGE_MAX, Call, Command, Nothing, Question, Route
-from broker.systems import invitations, item_stores, redemptions
+from broker.systems import funds, invitations, item_stores, redemptions
 from broker.systems.secret_codes import CodeCommand
 from broker.validation import (
     AMOUNT,
@@ -91,7 +91,7 @@ ROUTES: tuple[Route, ...] = (
     Command(
         path="/v1/item-stores/{id}/fundings",
         scope="admin",
-        takes=item_stores.FundingRequest,
+        takes=funds.FundingRequest,
         gives=item_stores.Funding,
         effect=item_stores.fund,
     ),

@@ -81,6 +81,22 @@ PERSONAL: tuple[Personal, ...] = (
         why="limits are counted by grant; whose it was does not stay, and it is good no more",
         blank={"consumer": ERASED, "active": 0},
     ),
+    Personal(
+        table="promo_token",
+        columns="token_id, frame, client, state, expires_s, minted_s",
+        holds="coupons that the shopper kept, by the id that one store knows",
+        where="client = $1",
+        why="funds are counted by token; whose it was does not stay",
+        blank={"client": ERASED},
+    ),
+    Personal(
+        table="coupon_lock",
+        columns="coupon_lock, store, visit, client, state, created_s",
+        holds="visits on which coupons came off",
+        where="client = $1",
+        why="amounts stay for the books; where the shopper was does not",
+        blank={"client": ERASED, "visit": ERASED},
+    ),
 )
 
 IMPERSONAL: Mapping[str, str] = {
@@ -92,6 +108,13 @@ IMPERSONAL: Mapping[str, str] = {
     "cart_ref": "references to carts, as digests",
     "screening_policy": "what facts open, by store",
     "screening_use": "which gate a token opened, and what",
+    "campaign": "a brand's terms",
+    "campaign_funding": "what a brand paid in",
+    "frame": "signed pages of shelves",
+    "coupon_share": "holds on funds",
+    "coupon_allocation": "what came off which line, by token",
+    "coupon_return": "pieces that came back",
+    "promo_event": "what happened to a token",
     "item_store": "a sponsor's limits; the sponsor is an organization",
     "item_store_funding": "what a sponsor paid in",
     "invitation": "codes and contacts, hashed",

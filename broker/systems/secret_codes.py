@@ -11,7 +11,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -78,10 +78,14 @@ class CodeCommand(Command):
                 return response
             reply: dict[str, Any] = msgspec.json.decode(response.body)
             key = key_named(service.signing, reply[self.field])
-            reply[self.field] = code_of(key, self.purpose, reply[self.names])
+            reply[self.field] = self.secret(key, reply)
             headers = {
                 name: value for name, value in response.headers.items() if name != "content-length"
             }
             return Response(msgspec.json.encode(reply), response.status_code, headers)
 
         return handle
+
+    def secret(self, key: SigningKey, reply: Mapping[str, Any]) -> str:
+        """What is written into the reply."""
+        return code_of(key, self.purpose, reply[self.names])

@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from broker import store
 from broker.routes import Nothing
 from broker.systems import invitations, item_stores, redemptions
+from broker.systems.funds import FundingRequest
 from broker.systems.goods import CartLine
 from broker.systems.invitations import ClaimRequest, InvitationRequest
-from broker.systems.item_stores import FundingRequest, ItemStoreRequest, Params, StoreSignal
+from broker.systems.item_stores import ItemStoreRequest, Params, StoreSignal
 from broker.systems.redemptions import FulfilRequest, Limits, RedemptionRequest, cover
 
 COLA, CRISPS = "04006381333931", "00012345678905"
