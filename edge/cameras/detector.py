@@ -53,31 +53,28 @@ class Worker:
         self._cameras = [self._camera(watched) for watched in job.cameras]
         self._link = NodeLink(job.socket)
         self._allowance = Allowance(job.cpu_cores, time.monotonic_ns())
+        self._say_at_s = 0.0
 
     def run(self) -> None:
         """For ever. Raises ModelsError where a net and its description do not fit."""
-        say_at_s = 0.0
-        wait_s = 0.0
         while True:
-            self._wait(wait_s or IDLE_S)
-            wait_s = self.deal()
-            if time.monotonic() >= say_at_s:
-                say_at_s = time.monotonic() + SAY_EVERY_S
+            self._step()
+            if time.monotonic() >= self._say_at_s:
+                self._say_at_s = time.monotonic() + SAY_EVERY_S
                 say(dict(self.counts))
 
-    def deal(self) -> float:
-        """With every waiting image that the budget allows; seconds until it allows the next, or
-        0 where none waits."""
-        while waiting := self._waiting():
-            if not self._allowance.suffices(time.monotonic_ns()):
-                return self._allowance.wait_s(time.monotonic_ns())
-            chosen = most_urgent(waiting)
-            assert chosen is not None
-            self._look(self._cameras[chosen.camera])
-        return 0.0
+    def _step(self) -> None:
+        """One look, or a wait: for an image, or for the budget."""
+        waiting = most_urgent(self._waiting())
+        if waiting is None:
+            self._wait(IDLE_S)
+        elif self._allowance.suffices(time.monotonic_ns()):
+            self._look(self._cameras[waiting.camera])
+        else:
+            self._wait(self._allowance.wait_s(time.monotonic_ns()))
 
     def _wait(self, seconds: float) -> None:
-        ready, _, _ = select.select([self._job.bell_fd], [], [], seconds)
+        ready, _, _ = select.select([self._job.bell_fd], [], [], min(seconds, IDLE_S))
         if ready:
             os.eventfd_read(self._job.bell_fd)
 
