@@ -6,9 +6,11 @@ from broker.housekeeping import Chore
 from broker.routes import Route
 from broker.systems import (
     carts_api,
+    checkouts_api,
     coupons,
     gifts,
     item_stores_api,
+    orders,
     promotions_api,
     screenings_api,
     wallets_api,
@@ -18,6 +20,7 @@ from broker.systems.personal import PERSONAL as PERSONAL
 
 ROUTES: tuple[Route, ...] = (
     *screenings_api.ROUTES,
+    *checkouts_api.ROUTES,
     *carts_api.ROUTES,
     *wallets_api.ROUTES,
     *item_stores_api.ROUTES,
@@ -25,6 +28,7 @@ ROUTES: tuple[Route, ...] = (
 )
 
 CHORES: tuple[Chore, ...] = (
+    Chore(name="end silent orders", every_s=60.0, work=orders.lapse, busy=orders.LAPSED_AT_ONCE),
     Chore(
         name="return gifts",
         every_s=60.0,

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from broker.database import Transaction
 from broker.systems import (
     invariants_carts,
+    invariants_checkouts,
     invariants_item_stores,
     invariants_promotions,
     invariants_screenings,
@@ -18,6 +19,7 @@ from broker.systems import (
 
 REGISTRY: Mapping[str, Mapping[str, str]] = {
     "carts": invariants_carts.INVARIANTS,
+    "checkouts": invariants_checkouts.INVARIANTS,
     "screenings": invariants_screenings.INVARIANTS,
     "wallets": invariants_wallets.INVARIANTS,
     "item stores": invariants_item_stores.INVARIANTS,

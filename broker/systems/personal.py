@@ -28,6 +28,21 @@ PERSONAL: tuple[Personal, ...] = (
         why="books; its lines say what was bought, under the cart's id alone",
     ),
     Personal(
+        table="checkout",
+        columns="checkout, merchant, state, destination, way, total_minor, created_s",
+        holds="what was chosen, and the address it goes to",
+        where="account = $1",
+        why="amounts stay for the order's books; the address does not",
+        blank={"destination": ""},
+    ),
+    Personal(
+        table="shop_order",
+        columns="order_id, merchant, state, authorised_minor, captured_minor, created_s",
+        holds="orders and what was paid for them",
+        where="account = $1",
+        why="books",
+    ),
+    Personal(
         table="wallet",
         columns="wallet, currency, status, created_s",
         holds="that the shopper has a prepaid wallet",
@@ -100,6 +115,9 @@ PERSONAL: tuple[Personal, ...] = (
 )
 
 IMPERSONAL: Mapping[str, str] = {
+    "merchant_notice": "ids of orders and bids that a merchant was told of",
+    "shipment": "which lines of an order went together, and their amount",
+    "shipment_event": "what carriers said of a shipment",
     "merchant": "merchants' public keys and fees",
     "market_part": "which merchant has a part in which cart",
     "market_line": "goods of a cart",
