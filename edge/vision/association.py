@@ -47,22 +47,30 @@ def pairs_in_reach(
     radius = np.minimum(radius, REACH_MAX_M)
     radius += 2.0 * float(seen.age_s.max())  # nobody runs faster than 2 m/s
     radius[~open_] = -1.0
-    order = position[0].argsort(kind="stable")
-    t, d = sweep(position[0][order], mean[0] - radius, mean[0] + radius)
-    d = order[d]
-    age = seen.age_s[d]
-    dx, dy = position.take(d, axis=1) - mean[:2].take(t, axis=1) + age * mean[2:].take(t, axis=1)
-    s0 = covariance[XX].take(t) + R[0].take(d)
-    s1 = covariance[XY].take(t) + R[1].take(d)
-    s2 = covariance[YY].take(t) + R[2].take(d)
-    det = s0 * s2 - s1 * s1
-    distance2 = (s2 * dx * dx - 2 * s1 * dx * dy + s0 * dy * dy) / det
+    t, d = _beside(mean[0], radius, position[0])
+    there = mean.take(t, axis=1)
+    gap = position.take(d, axis=1) - there[:2] + seen.age_s[d] * there[2:]
+    S = covariance.take(_OF_PLACE, axis=0).take(t, axis=1) + R.take(d, axis=1)
+    squares, crossed = S[::-2] * (gap * gap), 2 * S[1] * (gap[0] * gap[1])
+    det = S[0] * S[2] - S[1] * S[1]
+    distance2 = (squares[0] + squares[1] - crossed) / det
     k = (distance2 < CUTOFF2).nonzero()[0]
     t, d, distance2 = t[k], d[k], distance2[k]
     cost = distance2 + np.log(det[k]) + TENTATIVE_COST * tentative[t]
-    innovation = np.empty((2, len(k)))
-    innovation[0], innovation[1] = dx[k], dy[k]
-    return Pairs(t, d, innovation, distance2, cost)
+    return Pairs(t, d, gap.take(k, axis=1), distance2, cost)
+
+
+_OF_PLACE = np.array([XX, XY, YY])
+
+
+def _beside(x: Floats, radius: Floats, others: Floats) -> tuple[Ints, Ints]:
+    """Pairs (row, place) with ``others[place]`` within ``radius[row]`` of ``x[row]``."""
+    if len(x) * len(others) <= TABLE_MAX:
+        row, place = (np.abs(others - x[:, None]) <= radius[:, None]).nonzero()
+        return row, place
+    order = others.argsort(kind="stable")
+    row, place = sweep(others[order], x - radius, x + radius)
+    return row, order[place]
 
 
 def sweep(sorted_x: Floats, low: Floats, high: Floats) -> tuple[Ints, Ints]:

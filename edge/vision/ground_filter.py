@@ -29,20 +29,34 @@ _POSITION = np.array([XX, XY, XU, XV, XY, YY, YU, YV])  # the first two columns 
 
 
 def predict(mean: Floats, covariance: Floats, dt_s: float) -> tuple[Floats, Floats]:
-    """Mean and covariance ``dt_s`` >= 0 later, no measurement. Shapes (4, n), (10, n)."""
+    """Mean and covariance ``dt_s`` >= 0 later, no measurement. Shapes (4, n), (10, n).
+
+    x' = F x; P' = F P F' + Q is linear in the entries of P, so it is one product as well.
+    """
     a, b, q_pp, q_pv, q_vv = motion(dt_s)
-    x, P, C = np.empty_like(mean), np.empty_like(covariance), covariance
-    x[:2] = mean[:2] + a * mean[2:]
-    x[2:] = b * mean[2:]
-    # P = F P F' + Q, both axes at once where their terms are alike
-    cross, speed = C[XU : YV + 1 : 4], C[UU::2]
-    P[XX : YY + 1 : 4] = C[XX : YY + 1 : 4] + 2 * a * cross + a * a * speed + q_pp
-    P[XY] = C[XY] + a * (C[XV] + C[YU]) + a * a * C[UV]
-    P[XU : YV + 1 : 4] = b * (cross + a * speed) + q_pv
-    P[XV : YU + 1 : 2] = b * (C[XV : YU + 1 : 2] + a * C[UV])
-    P[UU:] = b * b * C[UU:]
-    P[UU::2] += q_vv
-    return x, P
+    F = (np.array((1.0, a, b)) @ _F).reshape(4, 4)
+    FF = (np.array((1.0, a, a * a, b, a * b, b * b)) @ _FF).reshape(10, 10)
+    Q = (np.array((q_pp, q_pv, q_vv)) @ _Q)[:, None]
+    return F @ mean, FF @ covariance + Q
+
+
+def _law() -> tuple[Floats, Floats, Floats]:
+    """F by 1, a, b; the map of P's entries by 1, a, a^2, b, ab, b^2; Q by its three numbers."""
+    F, FF, Q = np.zeros((3, 4, 4)), np.zeros((6, 10, 10)), np.zeros((3, 10))
+    for x in (0, 1):
+        F[0, x, x] = F[1, x, x + 2] = F[2, x + 2, x + 2] = 1.0
+    for pp, pv, vv in ((XX, XU, UU), (YY, YV, VV)):
+        FF[0, pp, pp] = FF[2, pp, vv] = 1.0
+        FF[1, pp, pv] = 2.0
+        FF[3, pv, pv] = FF[4, pv, vv] = FF[5, vv, vv] = 1.0
+        Q[0, pp] = Q[1, pv] = Q[2, vv] = 1.0
+    FF[0, XY, XY] = FF[1, XY, XV] = FF[1, XY, YU] = FF[2, XY, UV] = FF[5, UV, UV] = 1.0
+    for cross in (XV, YU):
+        FF[3, cross, cross] = FF[4, cross, UV] = 1.0
+    return F.reshape(3, 16), FF.reshape(6, 100), Q
+
+
+_F, _FF, _Q = _law()
 
 
 def motion(dt_s: float) -> tuple[float, float, float, float, float]:
@@ -67,33 +81,41 @@ def update(
     Returns:
         Updated copies. Columns without a measurement keep their values.
     """
-    L, g = _information(mean.shape[1], track, innovation, R)
-    # K d = P[:, :2] (I + L P[:2, :2])^-1 g ; P' = P - P[:, :2] (I + L P[:2, :2])^-1 L P[:2, :]
-    Z = covariance.take(_POSITION, axis=0).reshape(2, 4, -1)  # P[:, 0] and P[:, 1]
-    M = (L[:2, None] * Z[0, :2]).reshape(4, -1)
+    n = mean.shape[1]
+    Lg = _information(n, track, innovation, R)
+    Z = covariance.take(_POSITION, axis=0).reshape(2, 4, n)  # P[:2]
+    # P' = P - Z' K Z and x' = x + Z' v, with [K v] = (I + L P[:2, :2])^-1 [L g]
+    M = _times(Lg[:, :2], Z[:, :2]).reshape(4, n)
     M[::3] += 1.0
-    M += (L[1:, None] * Z[1, :2]).reshape(4, -1)  # rows m00 m01 m10 m11 of I + L P
-    scale = 1 / (M[0] * M[3] - M[1] * M[2])
-    v = (M[::-3] * g - M[1:3] * g[::-1]) * scale
-    k0 = (M[3] * L[:2] - M[1] * L[1:]) * scale
-    k11 = (M[0] * L[2] - M[2] * L[1]) * scale
-    px, py = Z
-    W = np.empty_like(Z)
-    W[0], W[1] = px * k0[0] + py * k0[1], px * k0[1] + py * k11
-    product = W.take(_ROW, axis=1) * Z.take(_COLUMN, axis=1)
-    return mean + px * v[0] + py * v[1], covariance - (product[0] + product[1])
+    inverse = M.take(_ADJUGATE, axis=0) * (_SIGN / (M[0] * M[3] - M[1] * M[2]))
+    Kv = _times(inverse.reshape(2, 2, n), Lg)
+    W = _times(Kv.transpose(1, 0, 2), Z)
+    product = W[:2].take(_ROW, axis=1) * Z.take(_COLUMN, axis=1)
+    return mean + W[2], covariance - (product[0] + product[1])
 
 
-def _information(n: int, track: Ints, d: Floats, R: Floats) -> tuple[Floats, Floats]:
-    """Per track L = sum of R^-1 (3, n), as 00 01 11, and g = sum of R^-1 d (2, n)."""
-    rows = np.empty((5, len(track)))
+_ADJUGATE, _SIGN = np.array([3, 1, 2, 0]), np.array([[1.0], [-1.0], [-1.0], [1.0]])
+
+
+def _times(A: Floats, B: Floats) -> Floats:
+    """(i, j, n) products of the matrices A (i, 2, n) and B (2, j, n)."""
+    terms = A[:, :, None] * B
+    return np.asarray(terms[:, 0] + terms[:, 1])
+
+
+def _information(n: int, track: Ints, d: Floats, R: Floats) -> Floats:
+    """(2, 3, n): of each track L = sum of R^-1, and as third column g = sum of R^-1 d."""
+    rows = np.empty((5, len(track)))  # L00, L01, L11, g0, g1
     np.divide(R[::-1], R[0] * R[2] - R[1] * R[1], out=rows[:3])
     np.negative(rows[1], out=rows[1])
     rows[3:] = rows[:2] * d[0] + rows[1:3] * d[1]
-    place = np.arange(0, 5 * n, n)[:, None] + track
-    sums = np.bincount(place.ravel(), rows.ravel(), minlength=5 * n)
-    flat = np.asarray(sums, dtype=np.float64).reshape(5, n)
-    return flat[:3], flat[3:]
+    place = n * _FIVE + track
+    sums = np.bincount(place.ravel(), rows.ravel(), minlength=5 * n).reshape(5, n)
+    return np.asarray(sums.take(_BESIDE, axis=0), dtype=np.float64)
+
+
+_FIVE = np.arange(5)[:, None]
+_BESIDE = np.array([[0, 1, 3], [1, 2, 4]])
 
 
 def born(position: Floats, R: Floats) -> tuple[Floats, Floats]:
