@@ -328,6 +328,67 @@ def sync_void(
     typer.echo(f"left for the sync service as {command}: carried out within a second")
 
 
+@sync_app.command("refund", epilog="Example: walkout sync refund s1-v12 --minor 199 --id case-81")
+def sync_refund(
+    visit: Annotated[str, typer.Argument(help="As `walkout sync receipts` names it.")],
+    minor: Annotated[int, typer.Option(help="Amount in minor units: 199 is 1.99.")],
+    name: Annotated[str, typer.Option("--id", help="Of the case; the same id counts once.")],
+    reason: Annotated[str, typer.Option(help="A reason code.")] = "OTHER",
+    config: Config = Path("store.toml"),
+) -> None:
+    """Give back part of a captured amount, or all of it. Audited."""
+    from cloud_sync.demands import RefundAsked
+
+    _demand(config, visit, RefundAsked(refund=name, amount_minor=minor, reason=reason))
+
+
+@sync_app.command("contest", epilog="Example: walkout sync contest s1-v12 --line s1-v12-l1")
+def sync_contest(
+    visit: Annotated[str, typer.Argument(help="As `walkout sync receipts` names it.")],
+    line: Annotated[list[str] | None, typer.Option(help="A line; default: all.")] = None,
+    reason: Annotated[str, typer.Option(help="A reason code.")] = "NOT_TAKEN",
+    config: Config = Path("store.toml"),
+) -> None:
+    """The shopper says that lines are wrong: a person has to look. Audited."""
+    from cloud_sync.demands import Contested
+
+    _demand(config, visit, Contested(reason=reason, lines=tuple(line or ())))
+
+
+@sync_app.command("reviewed", epilog="Example: walkout sync reviewed s1-v12 --reason 'on the clip'")
+def sync_reviewed(
+    visit: Annotated[str, typer.Argument(help="A contested one.")],
+    reason: Annotated[str, typer.Option(help="Why it stands; the shopper reads it.")],
+    config: Config = Path("store.toml"),
+) -> None:
+    """A person looked at a contested receipt, and it stands. Audited."""
+    from cloud_sync.demands import Reviewed
+
+    _demand(config, visit, Reviewed(reason=reason))
+
+
+def _demand(config: Path, visit: str, demand: Any) -> None:
+    from cloud_sync.desk import demand as leave
+
+    sync = Path(_store(config).paths.sync)
+    command = _or_fail(lambda: leave(sync, visit, demand, operator="console"))
+    typer.echo(f"left for the sync service as {command}: carried out within a second")
+
+
+@sync_app.command("janitor", epilog="Example: walkout sync janitor --release --json")
+def sync_janitor(
+    release: Annotated[
+        bool, typer.Option(help="Release holds whose purchase ended without a capture.")
+    ] = False,
+    config: Config = Path("store.toml"),
+    as_json: AsJson = False,
+) -> None:
+    """Money at the payment provider that no purchase here accounts for; status 1 if there is."""
+    from cloud_sync.janitor_command import run
+
+    _exit(_or_fail(lambda: run(_store(config), release=release, as_json=as_json)))
+
+
 @webhooks_app.command("list", epilog="Example: walkout webhooks list --open")
 def webhooks_list(
     config: Config = Path("store.toml"),

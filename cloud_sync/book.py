@@ -356,7 +356,8 @@ class Round:
         purchase = self._purchases.get(visit)
         if purchase is None:
             raise SettlementError(f"no purchase of visit {visit}")
-        if isinstance(demand, RefundAsked) and broker.REFUNDS not in self.book.destinations:
+        refunds = _destination(Operation.REFUND, self.book.terms)
+        if isinstance(demand, RefundAsked) and refunds not in self.book.destinations:
             raise SettlementError("no key for refunds: set broker_refund_key_file in [cloud]")
         self._record(settle(purchase, demand, self.wall_ns, self.book.terms), DEMANDED)
 
@@ -379,14 +380,13 @@ class Round:
         terms = self.book.terms
         adapter = retailer if ask.operation in retailer.OPERATIONS else broker
         path, body = adapter.request(ask, terms)
-        refund = ask.operation is Operation.REFUND
         by_account = self.book.policy.group == "account"
         return NewRequest(
             group=purchase.account if by_account else f"merchant:{terms.merchant}",
             cause=cause,
             message=f"{purchase.visit}:{ask.operation}" + (f":{ask.name}" if ask.name else ""),
             operation=ask.operation,
-            destination=broker.REFUNDS if refund else adapter.DESTINATION,
+            destination=_destination(ask.operation, terms),
             path=path,
             body=body,
             visit=purchase.visit,
@@ -435,6 +435,15 @@ class Round:
                 detail = f"visit {event.visit}: {sku} cost {then} when taken, is charged {now}"
                 key = f"pick-price:{event.visit}"
                 await self.book.database.raise_alarm(key, "warning", detail, self.now_ns)
+
+
+def _destination(operation: Operation, terms: Terms) -> str:
+    """Who is asked: the retailer, the payment provider, or the broker under its refund key."""
+    if operation in retailer.OPERATIONS:
+        return retailer.DESTINATION
+    if operation is Operation.REFUND and terms.payments == broker.DESTINATION:
+        return broker.REFUNDS
+    return terms.payments
 
 
 def _excerpt(answer: Answer) -> str:

@@ -177,6 +177,7 @@ class Terms:
     hold_minor: int
     amounts: Amounts = Amounts.MINOR  # on the retailer's wire
     entry_check: bool = False  # the retailer is asked who enters, and how much to hold
+    payments: str = "broker"  # the destination of holds and captures
     retailer_charges: bool = False  # payment mode: the retailer says what to capture
 
 

@@ -28,7 +28,7 @@ from typing import Any, Protocol, TypeVar
 import aiosqlite
 
 from cloud_sync import book as book_module
-from cloud_sync import connector, retailer
+from cloud_sync import connector, payment_route, retailer
 from cloud_sync import outbox as outbox_module
 from cloud_sync.amounts import Amounts
 from cloud_sync.book import Book, Fact, Policy
@@ -40,6 +40,7 @@ from cloud_sync.http_sender import Endpoint, EndpointError, Sender, endpoint, we
 from cloud_sync.journal_reader import JournalMissing, JournalReader, JournalReplaced
 from cloud_sync.outbox import NewRequest, Outbox, Request
 from cloud_sync.outcomes import Answer, Verdict
+from cloud_sync.payment_route import RouteError
 from cloud_sync.payments import broker
 from cloud_sync.purchase import SettlementError, Terms
 from cloud_sync.queue_clock import Clock, QueueClock
@@ -74,7 +75,7 @@ def main(config: Path, *, drain: bool = False) -> int:
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s %(message)s")
     try:
         return run_on_loop(run(load(config), drain=drain))
-    except (ConfigError, EndpointError, HookError, SecretError) as error:
+    except (ConfigError, EndpointError, HookError, RouteError, SecretError) as error:
         print(f"walkout sync: {error}", file=sys.stderr)
         return EX_CONFIG
     except (*(SyncStoreError, SettlementError, JournalMissing, JournalReplaced, OSError),) as error:
@@ -101,8 +102,11 @@ async def run(config: StoreConfig, *, drain: bool = False) -> int:
         Path(config.paths.sync), outbox_module.SCHEMA, book_module.SCHEMA
     )
     try:
-        async with Sender(endpoints, config.cloud.request_timeout_s, time.time_ns) as sender:
-            service = Service(config, database, sender)
+        async with (
+            Sender(endpoints, config.cloud.request_timeout_s, time.time_ns) as sender,
+            payment_route.opened(config, sender) as routes,
+        ):
+            service = Service(config, database, routes)
             await service.start()
             _stop_on_signals(service.stop)
             try:
@@ -158,6 +162,7 @@ class Service:
                 hold_minor=cloud.hold_minor,
                 amounts=Amounts(cloud.retailer_amounts),
                 entry_check=cloud.entry_check == "retailer",
+                payments=cloud.payments,
                 retailer_charges=cloud.payment_mode == "payment",
             ),
             Policy(
@@ -444,11 +449,11 @@ def _known_hooks(config: StoreConfig, names: Iterable[str]) -> tuple[Hook, ...]:
 def _endpoints(config: StoreConfig) -> dict[str, Endpoint]:
     """The second systems of the configuration. Raises EndpointError or SecretError."""
     cloud = config.cloud
-    found = [
-        endpoint(broker.DESTINATION, cloud.broker_url, cloud.broker_key_file),
-        endpoint(retailer.DESTINATION, cloud.retailer_url, cloud.retailer_key_file),
-    ]
-    if cloud.broker_refund_key_file:
+    found = [endpoint(retailer.DESTINATION, cloud.retailer_url, cloud.retailer_key_file)]
+    ours = cloud.payments == broker.DESTINATION
+    if ours:
+        found.insert(0, endpoint(broker.DESTINATION, cloud.broker_url, cloud.broker_key_file))
+    if ours and cloud.broker_refund_key_file:
         found.append(endpoint(broker.REFUNDS, cloud.broker_url, cloud.broker_refund_key_file))
     for target, hook in zip(targets(config), hooks(config), strict=True):
         name = hook.destination

@@ -71,7 +71,7 @@ ONE: dict[str, tuple[str, type]] = {
 OTHER_WORDS = {"product": "sku", "item": "sku", "scale": "plate", "load_cell": "plate"}
 PATH_KEYS = (
     *("retailer_key_file", "broker_key_file", "webhook_secret_file"),
-    *("broker_refund_key_file", "connector_key_file"),
+    *("broker_refund_key_file", "connector_key_file", "stripe_key_file", "stripe_payers_file"),
 )
 
 # unit -> (quantity, size in its first unit); used only to explain a key with a wrong unit

@@ -103,6 +103,7 @@ RULES: dict[str, Rule] = {
     "retailer_amounts": _one_of("minor", "decimal"),
     "entry_check": _one_of("store", "retailer"),
     "payment_mode": _one_of("checkout", "payment"),
+    "payments": _one_of("broker", "stripe"),
     "direction": _one_of("entry", "exit", "both"),
     "currency": _one_of(*sorted(EXPONENT)),
     "baud": _between(300, 4_000_000),

@@ -197,6 +197,10 @@ class Cloud:
     retailer_amounts: str = "minor"  # 1299; or "decimal": "12.99"
     entry_check: str = "store"  # or "retailer": it is asked who enters, and how much to hold
     payment_mode: str = "checkout"  # we charge; or "payment": the retailer adjusts and captures
+    payments: str = "broker"  # who holds and captures; or "stripe"
+    stripe_key_file: str = ""  # sk_...
+    stripe_payers_file: str = ""  # account -> cus_..., pm_... (docs/guides/payments.md)
+    stripe_api_url: str = ""  # another address of its API, for tests
     broker_refund_key_file: str = ""  # a key that may pay back; without one nothing is refunded
     connector_listen: str = ""  # "127.0.0.1:8703": the retailer's calls; empty: none
     connector_key_file: str = ""  # the bearer key it calls with
