@@ -112,6 +112,20 @@ def run(config: Config = Path("store.toml")) -> None:
     _exit(edge.daemon.main(config))
 
 
+@app.command(
+    "camera-box",
+    epilog="Example: walkout camera-box --config store.toml --box aisle-3    on that box",
+)
+def camera_box(
+    box: Annotated[str, typer.Option(help="Which: the `box` of its cameras in store.toml.")],
+    config: Config = Path("store.toml"),
+) -> None:
+    """Detect people for the daemon on another box; it takes them by MQTT."""
+    import edge.cameras.box
+
+    _exit(edge.cameras.box.main(_store(config), box))
+
+
 @app.command(epilog="Example: walkout check --config store.toml")
 def check(config: Config = Path("store.toml"), as_json: AsJson = False) -> None:
     """Read store.toml and say everything that is wrong with it."""
@@ -222,15 +236,21 @@ def sync_run(
 
 
 @sync_app.command("status", epilog="Example: walkout sync status --json")
-def sync_status(config: Config = Path("store.toml"), as_json: AsJson = False) -> None:
-    """Receipts, waiting requests, parked groups and alarms."""
-    import cloud_sync.service
+def sync_status(
+    config: Config = Path("store.toml"),
+    prometheus: Annotated[
+        bool, typer.Option("--prometheus", help="Figures in Prometheus' text format.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Receipts, waiting requests, parked groups, alarms, ages, attempts and latencies."""
+    from cloud_sync import metrics, views
 
-    _print(
-        _or_fail(lambda: cloud_sync.service.summary(Path(_store(config).paths.sync))),
-        as_json,
-        title="sync",
-    )
+    found = _or_fail(lambda: views.summary(Path(_store(config).paths.sync)))
+    if prometheus:
+        typer.echo(metrics.prometheus(found), nl=False)
+        return
+    _print(found, as_json, title="sync")
 
 
 @sync_app.command("receipts", epilog="Example: walkout sync receipts --json")
@@ -715,6 +735,18 @@ def broker_check(
     from broker.systems.commands import check
 
     _exit(_or_fail(lambda: check(_ledger_db(db, password_file), as_json)))
+
+
+@broker_app.command(
+    "close-statements", epilog="Example: walkout broker close-statements --db broker-data/broker.db"
+)
+def broker_close_statements(
+    db: LedgerDb = DEFAULT_LEDGER_DB, password_file: PasswordFile = None, as_json: AsJson = False
+) -> None:
+    """Close what is due by amount or age, number it, write its invoices; run it every night."""
+    from broker.systems.close_command import close_statements
+
+    _exit(_or_fail(lambda: close_statements(_ledger_db(db, password_file), as_json)))
 
 
 @broker_app.command(

@@ -23,7 +23,7 @@ from typing import Any, TypeVar
 import msgspec
 from aiohttp import web
 
-from cloud_sync import catalogue, desk
+from cloud_sync import catalogue, desk, metrics, views
 from cloud_sync.amounts import decode
 from cloud_sync.database import read_only_uri
 from cloud_sync.demands import (
@@ -136,6 +136,7 @@ class Connector:
         app.router.add_post("/v1/catalog/upload", self._guarded(self._upload))
         app.router.add_get("/v1/catalog/uploads/{id}", self._guarded(self._report))
         app.router.add_get("/v1/trips/{id}", self._guarded(self._trip))
+        app.router.add_get("/metrics", self._guarded(self._metrics))
         return app
 
     # --- the calls ----------------------------------------------------------------------------
@@ -176,6 +177,11 @@ class Connector:
     async def _trip(self, request: web.Request) -> web.StreamResponse:
         purchase = await self._purchase(request.match_info["id"])
         return _json(trip_state(purchase, self.terms))
+
+    async def _metrics(self, request: web.Request) -> web.StreamResponse:
+        """Not for the retailer: for the store's own Prometheus, under the same key."""
+        found = await asyncio.to_thread(views.summary, self.path)
+        return web.Response(text=metrics.prometheus(found), content_type="text/plain")
 
     # --- what they share ------------------------------------------------------------------------
 

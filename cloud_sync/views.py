@@ -15,6 +15,7 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
+from cloud_sync import metrics
 from cloud_sync.database import read_only_uri
 
 ROWS_MAX = 10_000  # of one listing
@@ -24,8 +25,8 @@ def summary(path: Path) -> dict[str, Any]:
     """The state in one dictionary, JSON-able.
 
     Keys: ``receipts`` (count per state), ``captured_minor`` (per currency), ``queue`` (depth,
-    oldest_s, sent), ``destinations`` (availability of each second system), ``parked`` and
-    ``alarms`` (lists), ``imported`` (journal rows), ``status``.
+    oldest_s, sent), ``metrics`` (of ``metrics.py``), ``destinations`` (availability of each
+    second system), ``parked`` and ``alarms`` (lists), ``imported`` (journal rows), ``status``.
     """
     with _look(path) as db:
         if db is None:
@@ -40,6 +41,7 @@ def summary(path: Path) -> dict[str, Any]:
                 )
             ),
             "queue": _queue(db),
+            "metrics": metrics.figures(db),
             "destinations": destinations(db),
             "parked": parked(db),
             "alarms": _records(
@@ -138,6 +140,14 @@ _EMPTY: dict[str, Any] = {
     "receipts": {},
     "captured_minor": {},
     "queue": {"depth": 0, "oldest_s": None, "sent": 0},
+    "metrics": {
+        "groups": [],
+        "groups_waiting": 0,
+        "groups_parked": 0,
+        "attempts": {"count": 0, "mean": 0.0, "max": 0},
+        "answer_s": {"count": 0},
+        "receipt_s": {"count": 0},
+    },
     "destinations": [],
     "parked": [],
     "alarms": [],
