@@ -5,14 +5,19 @@ from __future__ import annotations
 from broker.housekeeping import Chore
 from broker.routes import Route
 from broker.systems import (
+    awards,
+    bids,
+    bids_api,
     carts_api,
     checkouts_api,
     coupons,
+    display_sales,
     gifts,
     item_stores_api,
     orders,
     promotions_api,
     screenings_api,
+    statements_api,
     wallets_api,
 )
 from broker.systems.personal import IMPERSONAL as IMPERSONAL
@@ -20,14 +25,18 @@ from broker.systems.personal import PERSONAL as PERSONAL
 
 ROUTES: tuple[Route, ...] = (
     *screenings_api.ROUTES,
+    *bids_api.ROUTES,
     *checkouts_api.ROUTES,
     *carts_api.ROUTES,
     *wallets_api.ROUTES,
     *item_stores_api.ROUTES,
     *promotions_api.ROUTES,
+    *statements_api.ROUTES,
 )
 
 CHORES: tuple[Chore, ...] = (
+    Chore(name="close bids", every_s=1.0, work=display_sales.close_due, busy=bids.CLOSED_AT_ONCE),
+    Chore(name="next bidder", every_s=60.0, work=awards.lapse, busy=awards.LAPSED_AT_ONCE),
     Chore(name="end silent orders", every_s=60.0, work=orders.lapse, busy=orders.LAPSED_AT_ONCE),
     Chore(
         name="return gifts",

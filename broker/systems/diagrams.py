@@ -6,22 +6,26 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any
 
+from broker.systems.bid_rules import AWARD_STATES, REQUEST_STATES, AwardState, RequestState
 from broker.systems.campaigns import CAMPAIGN_STATES, CampaignStatus
 from broker.systems.cart_refs import REF_STATES, RefState
 from broker.systems.cart_types import CART_STATES, PART_STATES, CartState, PartState
 from broker.systems.checkouts import CHECKOUT_STATES, CheckoutState
 from broker.systems.code_payments import PAYMENT_STATES, PaymentState
 from broker.systems.coupons import LOCK_STATES, LockState
+from broker.systems.display_sales import QUOTE_STATES, QuoteState
 from broker.systems.frames import FRAME_STATES, FrameState
 from broker.systems.gifts import GIFT_STATES, GiftState
 from broker.systems.invitations import INVITATION_STATES, InvitationState
 from broker.systems.item_stores import STORE_STATES, StoreStatus
 from broker.systems.orders import ORDER_STATES, OrderState
 from broker.systems.payment_codes import CODE_STATES, CodeState
+from broker.systems.payouts import PAYOUT_STATES, PayoutState
 from broker.systems.promo_tokens import TOKEN_STATES, TokenState
 from broker.systems.redemptions import REDEMPTION_STATES, RedemptionState
 from broker.systems.screenings import SCREENING_STATES, ScreeningState
 from broker.systems.shipments import SHIPMENT_STATES, ShipmentState
+from broker.systems.statement_types import STATEMENT_STATES, StatementState
 from broker.systems.states import diagram
 from broker.systems.wallets import WALLET_STATES, WalletStatus
 
@@ -31,6 +35,9 @@ MACHINES: Mapping[str, tuple[Mapping[Any, Any], StrEnum]] = {
     "D: part of a merchant": (PART_STATES, PartState.PENDING),
     "D: reference": (REF_STATES, RefState.ACTIVE),
     "E: screening": (SCREENING_STATES, ScreeningState.ISSUED),
+    "F: request for bids": (REQUEST_STATES, RequestState.OPEN),
+    "F: award": (AWARD_STATES, AwardState.OFFERED),
+    "F: quote": (QUOTE_STATES, QuoteState.OFFERED),
     "G: checkout": (CHECKOUT_STATES, CheckoutState.INCOMPLETE),
     "G: order": (ORDER_STATES, OrderState.PLACED),
     "G: shipment": (SHIPMENT_STATES, ShipmentState.PACKED),
@@ -45,6 +52,8 @@ MACHINES: Mapping[str, tuple[Mapping[Any, Any], StrEnum]] = {
     "K: frame": (FRAME_STATES, FrameState.DRAFT),
     "K: token": (TOKEN_STATES, TokenState.ISSUED),
     "K: coupon lock": (LOCK_STATES, LockState.LOCKED),
+    "C: statement": (STATEMENT_STATES, StatementState.OPEN),
+    "C: payout": (PAYOUT_STATES, PayoutState.DUE),
 }
 
 

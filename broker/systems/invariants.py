@@ -9,21 +9,26 @@ from collections.abc import Mapping
 
 from broker.database import Transaction
 from broker.systems import (
+    bids,
+    invariants_bids,
     invariants_carts,
     invariants_checkouts,
     invariants_item_stores,
     invariants_promotions,
     invariants_screenings,
+    invariants_statements,
     invariants_wallets,
 )
 
 REGISTRY: Mapping[str, Mapping[str, str]] = {
     "carts": invariants_carts.INVARIANTS,
     "checkouts": invariants_checkouts.INVARIANTS,
+    "bids": invariants_bids.INVARIANTS,
     "screenings": invariants_screenings.INVARIANTS,
     "wallets": invariants_wallets.INVARIANTS,
     "item stores": invariants_item_stores.INVARIANTS,
     "promotions": invariants_promotions.INVARIANTS,
+    "statements": invariants_statements.INVARIANTS,
 }
 
 
@@ -36,4 +41,6 @@ async def breaches(db: Transaction) -> dict[str, int]:
             assert row is not None
             if row[0]:
                 found[f"{system}: {name}"] = int(row[0])
+    if wrong := await bids.misjudged(db):
+        found["bids: a winner follows from its log"] = len(wrong)
     return found
