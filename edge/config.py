@@ -41,7 +41,7 @@ from messages.store_config import (
     StoreConfig,
     WebhookTarget,
 )
-from messages.vision_config import Model, Vision
+from messages.vision_config import Model, Mqtt, Vision
 
 STORE_TOML_BYTES_MAX = 8 * 2**20  # 350 plates are 60 kB; a bigger file is another file
 
@@ -65,6 +65,7 @@ ONE: dict[str, tuple[str, type]] = {
     "decision": ("decision", Decision),
     "limits": ("limits", Limits),
     "vision": ("vision", Vision),
+    "mqtt": ("mqtt", Mqtt),
     "paths": ("paths", Paths),
     "cloud": ("cloud", Cloud),
 }
@@ -73,6 +74,7 @@ PATH_KEYS = (
     *("retailer_key_file", "broker_key_file", "webhook_secret_file"),
     *("broker_refund_key_file", "connector_key_file", "stripe_key_file", "stripe_payers_file"),
 )
+MQTT_PATH_KEYS = ("ca_file", "certificate_file", "key_file", "password_file")
 
 # unit -> (quantity, size in its first unit); used only to explain a key with a wrong unit
 UNITS: dict[str, tuple[str, float]] = {
@@ -367,12 +369,14 @@ def _resolved(config: StoreConfig, folder: Path) -> StoreConfig:
 
     at = config.paths
     names = {f.name: absolute(getattr(at, f.name)) for f in fields(at)}
+    broker: dict[str, Any] = {key: absolute(getattr(config.mqtt, key)) for key in MQTT_PATH_KEYS}
     secrets: dict[str, Any] = {key: absolute(getattr(config.cloud, key)) for key in PATH_KEYS}
     return replace(
         config,
         paths=replace(at, **names),
         cloud=replace(config.cloud, **secrets),
         vision=replace(config.vision, models=absolute(config.vision.models)),
+        mqtt=replace(config.mqtt, **broker),
         models=tuple(replace(m, path=absolute(m.path)) for m in config.models),
         cameras=tuple(
             replace(c, url=absolute(c.url), password_file=absolute(c.password_file))

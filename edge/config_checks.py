@@ -32,6 +32,8 @@ class Problem:
     key: str | None = None
 
 
+_BOX = 'must be 1 to 64 of letters, digits, ".", "_", "-"'
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _WIDTH = "must be 0, or a multiple of 32 up to 1920"
 
 Rule = Callable[[Any], str]  # "" where the value is right, otherwise what to do
@@ -117,6 +119,8 @@ RULES: dict[str, Rule] = {
     "latency_ms": _between(0, 2000),
     "model_width_px": lambda v: "" if v == 0 or (32 <= v <= 1920 and v % 32 == 0) else _WIDTH,
     "detect": _one_of("motion", "always"),
+    "box": lambda v: "" if not v or STORE_ID.fullmatch(v) else _BOX,
+    "tls": _one_of("on", "off"),
     "cpu_cores": _between(0.05, 64),
     "workers": _between(1, 32),
     "decoder": _one_of(*DECODERS),
@@ -138,7 +142,7 @@ RULES: dict[str, Rule] = {
 
 def check(config: StoreConfig) -> list[Problem]:
     """Every problem between the tables of a configuration whose values are right one by one."""
-    checks = (_store, _ids, _facings, _shelf_nodes, _gates, _ports, _cameras, _area)
+    checks = (_store, _ids, _facings, _shelf_nodes, _gates, _ports, _cameras, _boxes, _area)
     return [problem for one in checks for problem in one(config)]
 
 
@@ -280,6 +284,19 @@ def _camera(camera: Camera) -> Iterator[tuple[str, str]]:
         yield "store_from_camera", "is no rotation and translation; run walkout calibrate"
     elif camera.store_from_camera[2][3] <= 0:
         yield "store_from_camera", "puts the camera in or below the floor; z is upwards, in metres"
+
+
+def _boxes(config: StoreConfig) -> Iterator[Problem]:
+    """A camera box needs the broker and its camera's address; plain text stays on one machine."""
+    if config.mqtt.tls == "off" and config.mqtt.host and config.mqtt.host not in LOOPBACK:
+        text = f'tls = "off": {config.mqtt.host} is another machine; use TLS'
+        yield Problem(table="mqtt", key="tls", text=text)
+    for index, camera in enumerate(config.cameras):
+        where: dict[str, Any] = {"table": "camera", "index": index, "id": camera.id, "key": "box"}
+        if camera.box and not config.mqtt.host:
+            yield Problem(**where, text=f'box = "{camera.box}": needs [mqtt] host = ...')
+        if camera.box and not camera.url:
+            yield Problem(**where, text=f'box = "{camera.box}": needs the camera\'s url')
 
 
 def _has_shape(matrix: tuple[tuple[float, ...], ...], side: int) -> bool:

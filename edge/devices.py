@@ -82,6 +82,7 @@ def store_devices(config: StoreConfig, sink: Sink) -> list[Device]:
         *_gate_nodes(config, sink),
         *_cameras(config, sink),
         *_detectors(config, sink),
+        *_camera_boxes(config, sink),
     ]
 
 
@@ -113,21 +114,32 @@ def _gate_nodes(config: StoreConfig, sink: Sink) -> Iterable[Device]:
 
 
 def _cameras(config: StoreConfig, sink: Sink) -> Iterable[Device]:
-    if config.cameras:
+    here = tuple(camera for camera in config.cameras if not camera.box)
+    if here:
         from hardware.drivers.camera_link import CameraLink
 
         Path(config.paths.camera_socket).parent.mkdir(parents=True, exist_ok=True)
-        make = partial(CameraLink, config.cameras, config.paths.camera_socket, sink)
-        cameras = tuple(DeviceId(camera.id) for camera in config.cameras)
+        make = partial(CameraLink, here, config.paths.camera_socket, sink)
+        cameras = tuple(DeviceId(camera.id) for camera in here)
         yield Device(name="cameras", devices=cameras, make=make)
 
 
 def _detectors(config: StoreConfig, sink: Sink) -> Iterable[Device]:
     """Live video of this box: its detections come in by the camera socket, like any other's."""
-    if any(camera.url for camera in config.cameras):
+    if any(camera.url and not camera.box for camera in config.cameras):
         from edge.cameras.fleet import FLEET, DetectorFleet
 
         yield Device(name=FLEET, devices=(FLEET,), make=partial(DetectorFleet, config, sink))
+
+
+def _camera_boxes(config: StoreConfig, sink: Sink) -> Iterable[Device]:
+    """Cameras whose video other boxes detect: their detections come by MQTT."""
+    boxes = tuple(dict.fromkeys(camera.box for camera in config.cameras if camera.box))
+    if boxes:
+        from hardware.drivers.camera_boxes import LINK, CameraBoxes
+
+        make = partial(CameraBoxes, config.cameras, config.mqtt, config.store, sink)
+        yield Device(name=LINK, devices=tuple(DeviceId(box) for box in boxes), make=make)
 
 
 class Devices:

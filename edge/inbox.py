@@ -119,6 +119,7 @@ class Inbox:
     def _drop_oldest(self) -> None:
         slot = self._sheddable.popleft()
         assert slot.observation is not None
+        self._to_tell.pop(id(slot.observation), None)  # it will never be durable; ids come again
         self.shed[_source(slot.observation)] += 1
         slot.observation = None
         self._depth -= 1

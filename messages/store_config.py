@@ -10,7 +10,7 @@ from functools import cached_property
 
 from messages.ids import CameraId, DeviceId, FacingId, GateId, PlateId, ShelfId, Sku, StoreId
 from messages.observations import CredentialKey
-from messages.vision_config import Model, Vision
+from messages.vision_config import Model, Mqtt, Vision
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +81,7 @@ class Camera:
     model: str = ""  # a [[model]], or one of `walkout models list`; empty: the first installed
     model_width_px: int = 0  # of the net's input, where it takes any; 0: its usual one
     detect: str = "motion"  # or "always": in every image, moving or not
+    box: str = ""  # the camera box that detects its video and sends by MQTT; empty: this one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -241,6 +242,7 @@ class StoreConfig:
     decision: Decision = Decision()
     limits: Limits = Limits()
     vision: Vision = Vision()
+    mqtt: Mqtt = Mqtt()
     paths: Paths = Paths()
     cloud: Cloud = Cloud()
     webhooks: tuple[WebhookTarget, ...] = ()

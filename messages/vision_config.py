@@ -19,11 +19,29 @@ class Vision:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Mqtt:
+    """The message broker by which camera boxes reach the daemon; without a host there is none.
+
+    ``ca_file``: who signed the broker's certificate, empty for the system's authorities.
+    ``certificate_file``, ``key_file``: this box's own, where the broker asks for one.
+    """
+
+    host: str = ""
+    port: int = 8883
+    tls: str = "on"  # or "off": only for a broker on this very machine
+    ca_file: str = ""
+    certificate_file: str = ""
+    key_file: str = ""
+    user: str = ""
+    password_file: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Model:
     """A net of the user's: any ONNX file whose output layout has a decoder.
 
-    ``mean``, ``std``: a pixel (0 to 255) goes in as (pixel - mean) / std. ``sure_score``: where
-    its precision and recall balance.
+    ``mean``, ``std``: a pixel (0 to 255) goes in as (pixel - mean) / std. ``sure_score``:
+    from which a box may start a person.
     """
 
     id: str

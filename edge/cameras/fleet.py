@@ -154,6 +154,7 @@ class DetectorFleet:
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             pass_fds=child.fds,
+            env={**os.environ, "OPENCV_LOG_LEVEL": "ERROR"},
             limit=SAID_BYTES_MAX,
         )
         try:
@@ -217,7 +218,7 @@ class DetectorFleet:
 
 def live_cameras(config: StoreConfig) -> tuple[Camera, ...]:
     """The cameras whose video is detected on this box."""
-    return tuple(camera for camera in config.cameras if camera.url)
+    return tuple(camera for camera in config.cameras if camera.url and not camera.box)
 
 
 def check_models(config: StoreConfig) -> None:

@@ -142,3 +142,17 @@ def test_who_asked_is_told_once_the_observation_is_journalled() -> None:
     box.journalled(drained)
     box.journalled(drained)
     assert told == ["gate"]
+
+
+def test_a_shed_detection_is_never_reported_as_durable() -> None:
+    """Ids of objects come again: the next observation must not answer for one that is gone."""
+    box, told = inbox(limit=1), []
+    for sequence in range(200):
+        box.put(seen(sequence), lambda n=sequence: told.append(n))
+    kept = box.drain()
+    box.journalled(kept)
+    assert told == [199]
+    for sequence in range(200, 400):
+        box.put(seen(sequence))
+        box.journalled(box.drain())
+    assert told == [199]

@@ -189,7 +189,7 @@ MODELS: tuple[PackagedModel, ...] = (
             any_size=True,
             layout="NCHW",
             std=(255.0,) * 3,
-            sure_score=0.35,
+            sure_score=0.45,
             nms_iou=0.5,
             outputs=("scores_8", "scores_16", "scores_32", "boxes_8", "boxes_16", "boxes_32"),
         ),
