@@ -23,7 +23,10 @@ TENTATIVE_COST = 3.0  # a confirmed person explains a box before a newborn does
 TOGETHER_MAX = 80  # ambiguous pairs of all cameras solved in one matrix; more: one per camera
 TABLE_MAX = 4096  # row and place pairs up to which a table of all is faster than searching
 START_RADIUS_M = 0.7  # detections of one newborn in several cameras, calibration residual included
-OWN_SPACE_M = 0.5  # a stray box this near to a person is theirs, unless its camera saw them besides
+OWN_SPACE_M = (
+    0.5  # a stray box this near to a person is theirs, unless its camera saw them besides;
+)
+# likewise a track: two views of one person, biased boxes included
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -131,9 +134,7 @@ def _ranks(index: Ints) -> tuple[Ints, int]:
     return rank[index] - 1, int(rank[-1])
 
 
-def unexplained(
-    pairs: Pairs, taken: Bools, seen: FloorDetections, confirmed: Bools, n: int
-) -> Ints:
+def unexplained(pairs: Pairs, taken: Ints, seen: FloorDetections, confirmed: Bools, n: int) -> Ints:
     """Detections that may start a track.
 
     Left out: assigned ones, and strays next to a confirmed person whom their camera did not see
@@ -159,7 +160,7 @@ _NONE = np.zeros(0, np.int64)
 def newborns(seen: FloorDetections, free: Ints) -> tuple[Floats, Floats]:
     """Clusters of the free detections, one detection a camera: (2, k) and (3, k) covariance."""
     if len(free) == 1:  # mostly a false box: nothing to cluster
-        return seen.position[:, free], _inverse(_inverse(seen.covariance[:, free]))
+        return seen.position[:, free], seen.covariance[:, free]
     centre, information = np.zeros((2, 0)), np.zeros((3, 0))
     camera = seen.camera[free]
     for c in np.unique(camera):

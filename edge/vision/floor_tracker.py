@@ -101,10 +101,12 @@ class FloorTracker:
         taken = association.assign(pairs, seen.camera, n)
         self._learn(pairs, taken & ~tentative[pairs.track], seen.camera)
         self._update(pairs, taken, seen)
-        i, j = encounters.near_pairs(people.mean, everyone)
+        hits = taken.nonzero()[0]
+        i, j = lifecycle.beside(people, *encounters.near_pairs(people.mean, everyone))
         if len(i):
-            lifecycle.mark_distinct(people, pairs, taken, seen.camera, i, j, self.at_ns)
-        free = association.unexplained(pairs, taken, seen, ~tentative, n)
+            track, camera = pairs.track[hits], seen.camera[pairs.detection[hits]]
+            lifecycle.mark_distinct(people, track, camera, i, j, self.at_ns)
+        free = association.unexplained(pairs, hits, seen, ~tentative, n)
         if len(free):
             self._start(*association.newborns(seen, free))
 
@@ -151,7 +153,7 @@ class FloorTracker:
     def _tidy(self) -> None:
         people = self.people
         keep = self.at_ns - people.last_seen_ns <= self._patience()
-        i, j = encounters.near_pairs(people.mean, keep)
+        i, j = lifecycle.beside(people, *encounters.near_pairs(people.mean, keep))
         if len(i):
             keep &= ~lifecycle.duplicates(people, i, j, self.at_ns)
         if not keep.all():

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from edge.vision.association import OWN_SPACE_M, Pairs
+from edge.vision.association import OWN_SPACE_M
 from edge.vision.tracks import KNOWN, LEAVING, PENDING, TENTATIVE, People
 from messages.arrays import Bools, Floats, Ints
 
@@ -25,7 +25,6 @@ STRANGER_UNSEEN_NS = 3_000_000_000
 STRANGER_KEPT_NS = 60_000_000_000  # a real body of nobody known may come out of hiding again
 STRANGER_REAL_NS = 2_000_000_000
 NOBODY_MIN = 0.98  # identity says that this is nobody known
-DUPLICATE_M = 0.50  # two views of one person, biased boxes included; bodies so near show as two
 DISTINCT_NS = 1_000_000_000  # how long one camera's two boxes speak for two people
 NEVER_NS = 2**62
 SPACINGS_UNSEEN = 2.5  # slow cameras: unseen means that images came and showed nothing
@@ -64,21 +63,21 @@ def wanted(people: People, at_ns: int, spacing_ns: int) -> Bools:
     return np.asarray(unseen <= limit)
 
 
-def mark_distinct(
-    people: People, pairs: Pairs, taken: Bools, camera: Ints, i: Ints, j: Ints, at_ns: int
-) -> None:
-    """Near tracks that one camera hit both, with two boxes, are two people.
+def beside(people: People, i: Ints, j: Ints) -> tuple[Ints, Ints]:
+    """Of these pairs of rows, those that stand where one body has room."""
+    near = (_gap2(people, i, j) < OWN_SPACE_M**2).nonzero()[0]
+    return i[near], j[near]
+
+
+def mark_distinct(people: People, track: Ints, camera: Ints, i: Ints, j: Ints, at_ns: int) -> None:
+    """Tracks beside each other that one camera hit both, with two boxes, are two people.
 
     Args:
-        pairs, taken: of this instant. camera: (m,) of each detection. i, j: rows of near pairs.
+        track, camera: (k,) of the hits of this instant. i, j: rows of the pairs.
     """
-    near = _gap2(people, i, j) < OWN_SPACE_M**2
-    if not np.count_nonzero(near):
-        return
-    i, j = i[near], j[near]
     hit = np.zeros((len(people), int(camera.max(initial=0)) + 1), np.bool_)
-    hit[pairs.track[taken], camera[pairs.detection[taken]]] = True
-    both = (hit[i] & hit[j]).any(axis=1)
+    hit[track, camera] = True
+    both = np.logical_or.reduce(hit[i] & hit[j], axis=1)
     people.distinct_ns[i[both]] = at_ns
     people.distinct_ns[j[both]] = at_ns
 
@@ -98,8 +97,11 @@ def strangers(people: People) -> Bools:
 def duplicates(people: People, i: Ints, j: Ints, at_ns: int) -> Bools:
     """(n,) True for young tracks that are a second view of a person already followed.
 
-    The younger of a near pair goes unless it has an identity to lose: both are seen at this
-    instant, but no camera has seen them as two.
+    The younger of a pair goes unless it has an identity to lose: both are seen at this instant,
+    but no camera has seen them as two.
+
+    Args:
+        i, j: rows of the pairs that were beside each other after the update.
     """
     drop = np.zeros(len(people), np.bool_)
     younger = people.track_id[i] > people.track_id[j]
@@ -110,9 +112,7 @@ def duplicates(people: People, i: Ints, j: Ints, at_ns: int) -> Bools:
     if len(some):
         a, b = a[some], b[some]
         apart = np.minimum(people.distinct_ns[a], people.distinct_ns[b])
-        near = _gap2(people, a, b) < DUPLICATE_M**2
-        near &= (apart == 0) | (at_ns - apart > DISTINCT_NS)
-        drop[a[near]] = True
+        drop[a[(apart == 0) | (at_ns - apart > DISTINCT_NS)]] = True
     return drop
 
 

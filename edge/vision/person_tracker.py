@@ -62,6 +62,7 @@ NEW_AT_GATE_LATE = 0.02  # and still not reported after GATE_WAIT_NS: tailgaters
 UNTOLD_NS = 2_000_000_000  # a newcomer at somebody's elbow must show as two boxes by then
 WRIST_AGE_NS = 150_000_000  # a sample shows wrists at most this old
 _NOWHERE = np.zeros((0, 2))
+_NO_PAIRS = np.zeros(0, np.int64), np.zeros(0, np.int64)
 
 
 class PersonTracker:
@@ -119,9 +120,8 @@ class PersonTracker:
         at_ns = state.at_ns
         i, j = encounters.near_pairs(people.mean, live)
         encounters.observe(state.encounters, people, live, i, j, at_ns)
-        if seen is not None and len(seen.camera):
-            self._see(seen, live, i, j)
-        self._tidy(i, j)
+        beside = _NO_PAIRS if seen is None or not len(seen.camera) else self._see(seen, live, i, j)
+        self._tidy(*beside)
         pending = people.phase == PENDING
         if np.count_nonzero(pending):
             self._find_again(pending)
@@ -162,28 +162,33 @@ class PersonTracker:
         limit = lifecycle.patience(HIDDEN_AFTER_NS, self.state.spacing_ns)
         return np.asarray(self.state.at_ns - self.state.people.last_seen_ns <= limit)
 
-    def _see(self, seen: FloorDetections, live: Bools, i: Ints, j: Ints) -> None:
-        """Associate, update, and start tracks for what remains unexplained."""
+    def _see(self, seen: FloorDetections, live: Bools, i: Ints, j: Ints) -> tuple[Ints, Ints]:
+        """Associate, update, and start tracks for what remains unexplained.
+
+        Args:
+            i, j: rows of near pairs. Returns those that are beside each other now.
+        """
         people, n = self.state.people, len(self.state.people)
         tentative = people.phase == TENTATIVE
         pairs = association.pairs_in_reach(people.mean, people.covariance, live, tentative, seen)
-        taken = association.assign(pairs, seen.camera, n)
+        taken = association.assign(pairs, seen.camera, n).nonzero()[0]
         track, detection = pairs.track[taken], pairs.detection[taken]
         if len(track):
             people.mean, people.covariance = ground_filter.update(
                 people.mean,
                 people.covariance,
                 track,
-                pairs.innovation[:, taken],
-                seen.covariance[:, detection],
+                pairs.innovation.take(taken, axis=1),
+                seen.covariance.take(detection, axis=1),
             )
             views = np.bincount(track, minlength=n)
             hit = views > 0
             people.hits += hit
-            people.views = np.maximum(people.views, views)
+            np.maximum(people.views, views, out=people.views)
             people.last_seen_ns[hit] = seen.at_ns
+        i, j = lifecycle.beside(people, i, j)
         if len(i):
-            lifecycle.mark_distinct(people, pairs, taken, seen.camera, i, j, seen.at_ns)
+            lifecycle.mark_distinct(people, track, seen.camera[detection], i, j, seen.at_ns)
         if seen.wrist_rows is not None and len(track):
             rows = seen.wrist_rows.take(detection, axis=2)
             held, points = wrists.locate(rows, track, people.mean[:2])
@@ -192,6 +197,7 @@ class PersonTracker:
         free = association.unexplained(pairs, taken, seen, ~tentative, n)
         if len(free):
             self._start(*association.newborns(seen, free), seen.at_ns)
+        return i, j
 
     def _start(self, position: Floats, R: Floats, at_ns: int) -> None:
         state = self.state
@@ -220,6 +226,8 @@ class PersonTracker:
     def _find_again(self, pending: Bools) -> None:
         """Decide who the confirmed newcomers are, once they have waited long enough."""
         people = self.state.people
+        if self.state.at_ns - int(people.confirmed_ns[pending].min()) < SETTLE_NS:
+            return
         found = (pending & ~self._at_elbow(pending)).nonzero()[0]
         hidden = self._missing().nonzero()[0]
         awaited = self._awaited(found, hidden)
