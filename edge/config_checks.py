@@ -121,6 +121,7 @@ RULES: dict[str, Rule] = {
     "detect": _one_of("motion", "always"),
     "box": lambda v: "" if not v or STORE_ID.fullmatch(v) else _BOX,
     "tls": _one_of("on", "off"),
+    "process": _one_of("daemon", "apart"),
     "cpu_cores": _between(0.05, 64),
     "workers": _between(1, 32),
     "decoder": _one_of(*DECODERS),

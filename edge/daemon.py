@@ -65,7 +65,8 @@ def main(config: Path) -> int:
 
 def check_video(store: StoreConfig) -> None:
     """Raises ModelsError where live video has no model: better no start than a blind store."""
-    if any(camera.url and not camera.box for camera in store.cameras):
+    live = any(camera.url and not camera.box for camera in store.cameras)
+    if live and store.vision.process == "daemon":
         from edge.cameras.fleet import check_models
 
         check_models(store)

@@ -126,7 +126,8 @@ def _cameras(config: StoreConfig, sink: Sink) -> Iterable[Device]:
 
 def _detectors(config: StoreConfig, sink: Sink) -> Iterable[Device]:
     """Live video of this box: its detections come in by the camera socket, like any other's."""
-    if any(camera.url and not camera.box for camera in config.cameras):
+    live = any(camera.url and not camera.box for camera in config.cameras)
+    if live and config.vision.process == "daemon":
         from edge.cameras.fleet import FLEET, DetectorFleet
 
         yield Device(name=FLEET, devices=(FLEET,), make=partial(DetectorFleet, config, sink))

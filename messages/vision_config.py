@@ -15,6 +15,7 @@ class Vision:
 
     cpu_cores: float = 0.5  # what all detectors together may use
     workers: int = 1  # processes; each takes its share of the cameras and of the budget
+    process: str = "daemon"  # `walkout run` starts the detectors; or "apart": `walkout cameras`
     models: str = ""  # folder of `walkout models install`; empty: the user's data folder
 
 

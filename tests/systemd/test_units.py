@@ -46,9 +46,9 @@ def verified(unit: Path, folder: Path, text: str) -> str:
     return "\n".join(line for line in found.stderr.splitlines() if unit.name in line)
 
 
-def test_the_three_processes_have_units() -> None:
-    names = [unit.name for unit in UNITS]
-    assert names == ["walkout-broker.service", "walkout-daemon.service", "walkout-sync.service"]
+def test_each_process_of_a_store_has_a_unit() -> None:
+    names = [unit.stem for unit in UNITS]
+    assert names == ["walkout-broker", "walkout-cameras", "walkout-daemon", "walkout-sync"]
 
 
 @pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.stem)

@@ -22,7 +22,9 @@ from edge.cameras.jobs import ReaderJob
 from edge.cameras.models.nets import Net, net_file
 from edge.cameras.models.packages import ModelsError
 from edge.cameras.video import VideoError, images
+from edge.config import load
 from edge.daemon import EXIT_CONFIG
+from edge.devices import store_devices
 from hardware.drivers.camera_link import CameraLink
 from messages.observations import DeviceState
 from messages.store_config import StoreConfig
@@ -117,6 +119,30 @@ def test_a_dark_camera_says_so_and_costs_no_net(models: Path, tmp_path: Path) ->
             await until(lambda: any("image dark" in h.detail for h in inbox.health("view-1")))
             await until(lambda: fleet.health.counters["images_dark"] > 0)
             assert fleet.health.counters["looks"] == 0
+
+    asyncio.run(life())
+
+
+def test_detectors_beside_the_daemon_send_to_its_socket(models: Path, tmp_path: Path) -> None:
+    toml = (PETS / "store.toml").read_text().replace("[vision]", '[vision]\nprocess = "apart"')
+    toml = toml.replace('"vtest.avi"', f'"{film()}"') + '[paths]\ncamera_socket = "cameras.sock"\n'
+    path = tmp_path / "store.toml"
+    path.write_text(toml)
+    config = load(path)
+    assert [device.name for device in store_devices(config, Inbox())] == ["cameras"]
+
+    async def life() -> None:
+        inbox = Inbox()
+        link = asyncio.create_task(
+            CameraLink(config.cameras, config.paths.camera_socket, inbox).run()
+        )
+        command = [sys.executable, "-m", "walkout", "cameras", "--config", str(path)]
+        detectors = await asyncio.create_subprocess_exec(*command)
+        await until(lambda: len(inbox.packets()) >= 3)
+        detectors.terminate()
+        assert await asyncio.wait_for(detectors.wait(), 30) == 0
+        link.cancel()
+        await asyncio.gather(link, return_exceptions=True)
 
     asyncio.run(life())
 
