@@ -112,6 +112,14 @@ def run(config: Config = Path("store.toml")) -> None:
     _exit(edge.daemon.main(config))
 
 
+@app.command(epilog="Example: walkout cameras --config store.toml    with vision.process = 'apart'")
+def cameras(config: Config = Path("store.toml")) -> None:
+    """Detect people in this box's video beside the daemon: with a network of its own."""
+    import edge.cameras.apart
+
+    _exit(edge.cameras.apart.main(_store(config)))
+
+
 @app.command(
     "camera-box",
     epilog="Example: walkout camera-box --config store.toml --box aisle-3    on that box",
