@@ -5,6 +5,7 @@ from __future__ import annotations
 from broker.housekeeping import Chore
 from broker.routes import Route
 from broker.systems import (
+    associations_api,
     awards,
     bids,
     bids_api,
@@ -32,6 +33,7 @@ ROUTES: tuple[Route, ...] = (
     *item_stores_api.ROUTES,
     *promotions_api.ROUTES,
     *statements_api.ROUTES,
+    *associations_api.ROUTES,
 )
 
 CHORES: tuple[Chore, ...] = (

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any
 
+from broker.systems.associations import ASSOCIATION_STATES, AssociationState
 from broker.systems.bid_rules import AWARD_STATES, REQUEST_STATES, AwardState, RequestState
 from broker.systems.campaigns import CAMPAIGN_STATES, CampaignStatus
 from broker.systems.cart_refs import REF_STATES, RefState
@@ -54,6 +55,7 @@ MACHINES: Mapping[str, tuple[Mapping[Any, Any], StrEnum]] = {
     "K: coupon lock": (LOCK_STATES, LockState.LOCKED),
     "C: statement": (STATEMENT_STATES, StatementState.OPEN),
     "C: payout": (PAYOUT_STATES, PayoutState.DUE),
+    "J: association": (ASSOCIATION_STATES, AssociationState.NONE),
 }
 
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from broker.database import Transaction
 from broker.systems import (
     bids,
+    invariants_associations,
     invariants_bids,
     invariants_carts,
     invariants_checkouts,
@@ -29,6 +30,7 @@ REGISTRY: Mapping[str, Mapping[str, str]] = {
     "item stores": invariants_item_stores.INVARIANTS,
     "promotions": invariants_promotions.INVARIANTS,
     "statements": invariants_statements.INVARIANTS,
+    "associations": invariants_associations.INVARIANTS,
 }
 
 

@@ -20,6 +20,7 @@ STORIES = {
     "f_bids": ("bids-sealed", "The best is cheap", "costs it 6.50 EUR", "near delivers"),
     "g_checkout": ("totals-changed", "handed over: 40.00 EUR", "Anna owes 40.00 EUR"),
     "e_screening": ("The door opens: entry, wine_door", "token-used", "no door"),
+    "j_association": ("none, then none, then proposed", "consent-needed", "fourth visit: removed"),
     "k_promotion": ("frame-altered", "1.25 EUR off", "already-used", "99.17 EUR left"),
     "c_statements": ("8.48 EUR", "credit note", "0.99 EUR", "The kiosk gets"),
     "i_wallet": ("code-spent", "Ben has 5.00 EUR", "Anna has 16.25 EUR"),
