@@ -155,25 +155,33 @@ def port() -> int:
 
 
 @pytest.fixture
-def camera_url(port: int) -> Iterator[str]:
+def server(port: int) -> Iterator[subprocess.Popen[bytes]]:
     """The film from a real RTSP server, which plays it once somebody watches."""
     command = [sys.executable, str(PETS / "serve.py"), str(film()), str(port)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE) as server:
-        assert server.stdout is not None
-        assert server.stdout.readline() == b"ready\n"
-        yield f"rtsp://127.0.0.1:{port}/view-1"
-        server.terminate()
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdout=pipe, start_new_session=True) as running:
+        assert running.stdout is not None
+        assert running.stdout.readline() == b"ready\n"
+        yield running
+        os.killpg(running.pid, signal.SIGKILL)
 
 
-def test_a_real_rtsp_stream_becomes_detections_dated_by_their_arrival(
-    models: Path, tmp_path: Path, camera_url: str
+def test_a_real_rtsp_stream_becomes_detections_and_its_silence_is_noticed(
+    models: Path, tmp_path: Path, server: subprocess.Popen[bytes], port: int
 ) -> None:
-    config = watching(tmp_path, camera_url, images_per_s=5.0, model_width_px=320, latency_ms=40.0)
+    url = f"rtsp://127.0.0.1:{port}/view-1"
+    config = watching(tmp_path, url, images_per_s=5.0, model_width_px=320, latency_ms=40.0)
 
     async def life() -> None:
         inbox = Inbox()
-        async with running(config, inbox):
+        async with running(config, inbox) as fleet:
             await until(lambda: len(inbox.packets()) >= 8)
+            os.killpg(server.pid, signal.SIGSTOP)
+            await until(lambda: fleet.health.counters["reader_restarts"] > 0)
+            assert fleet.health.state is DeviceState.FAULT
+            os.killpg(server.pid, signal.SIGCONT)
+            before = len(inbox.packets())
+            await until(lambda: len(inbox.packets()) >= before + 3)
         packets = inbox.packets()
         captured_ns = np.array([p.captured_at_ns for p in packets])
         assert (np.diff(captured_ns) > 0).all()
