@@ -3,10 +3,11 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 SEED   ?= 7
+SECONDS ?= 600
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check sim replay golden bench docs lock clean
+.PHONY: help setup demo test soak check sim replay golden bench docs lock clean
 
 help:  ## what each target does
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
@@ -33,6 +34,9 @@ test: setup  ## every test, real ptys and processes included
 	@./tests/system-packages.sh tests
 	$(BIN)/walkout models install
 	$(BIN)/python -m pytest $(PYTEST)
+
+soak: setup  ## long fault tests on loopback: make soak SECONDS=600
+	$(BIN)/python -m tests.soak --seconds $(SECONDS)
 
 sim: setup  ## the same simulated run every time: make sim SEED=7
 	$(BIN)/walkout demo --headless --duration 60 --seed $(SEED)

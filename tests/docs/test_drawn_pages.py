@@ -16,7 +16,14 @@ def build():
     return module
 
 
-PAGES = ["VOCABULARY.md", "GATES.md", "guides/settlement.md", "SCENARIOS.md", "retailer-guide.md", "webhook-events.md"]
+PAGES = [
+    "VOCABULARY.md",
+    "GATES.md",
+    "guides/settlement.md",
+    "SCENARIOS.md",
+    "retailer-guide.md",
+    "webhook-events.md",
+]
 
 
 @pytest.mark.parametrize("name", PAGES)
