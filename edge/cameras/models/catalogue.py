@@ -283,7 +283,7 @@ MODELS: tuple[PackagedModel, ...] = (
             width_px=384,
             height_px=288,
             any_size=True,
-            sure_score=0.30,
+            sure_score=0.38,
             nms_iou=0.6,
             outputs=("peaks", "reach"),
         ),
