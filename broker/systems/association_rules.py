@@ -14,6 +14,7 @@ from broker.database import Transaction
 from broker.idempotency import Answer, answer
 from broker.problems import ProblemError
 from broker.routes import Call, Nothing, same_version
+from broker.systems.merchants import check_party
 
 DAY_S = 24 * 3600
 OFF, ASK, ON = "off", "ask", "on"
@@ -82,6 +83,7 @@ async def set_rule(db: Transaction, call: Call, asked: RuleRequest) -> Answer:
     Raises:
         ProblemError: 412, somebody was faster.
     """
+    check_party(call, call.named)
     known = await rule_or_none(db, call.named)
     same_version(call, known.version if known else 0)
     version = (known.version if known else 0) + 1

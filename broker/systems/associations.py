@@ -22,6 +22,7 @@ from broker.problems import ProblemError
 from broker.routes import Call, Nothing
 from broker.systems import association_rules, funds, statement_rows
 from broker.systems.association_rules import DAY_S, OFF, ON, AssociationRule
+from broker.systems.merchants import check_party
 from broker.systems.states import advance
 
 PAIRWISE_BYTES = 16  # 128 bits
@@ -124,6 +125,7 @@ async def record(db: Transaction, call: Call, asked: InteractionRequest) -> Answ
     if captured is None:
         raise ProblemError(404, "unknown-capture", "no capture has this id")
     account, merchant = captured.account, captured.merchant
+    check_party(call, merchant)
     await store_rows.locked_account(db, account, call.now_s)
     sensitive = int(bool(SENSITIVE & set(asked.categories)))
     kept = sorted(set(asked.categories) - SENSITIVE)

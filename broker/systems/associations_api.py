@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from broker import openapi
 from broker.database import Transaction
 from broker.routes import Call, Command, Nothing, Question, Route
-from broker.systems import association_rules, associations
+from broker.systems import association_rules, associations, merchants, parties
 from broker.validation import NOT_NEGATIVE, Listed, OneOf, Text, Whole, also
 
 CATEGORY = Text(r"[a-z0-9][a-z0-9._-]*", 64)
@@ -26,10 +26,18 @@ also(
 
 def _followers(call: Call) -> Callable[[Transaction], Awaitable[associations.FollowerPage]]:
     after, limit = call.page()
+    merchants.check_party(call, call.named)
     return lambda db: associations.followers(db, call.named, after, limit)
 
 
-ROUTES: tuple[Route, ...] = (
+def _rule(
+    call: Call,
+) -> Callable[[Transaction], Awaitable[association_rules.AssociationRule]]:
+    merchants.check_party(call, call.named)
+    return lambda db: association_rules.rule(db, call.named)
+
+
+_ROWS: tuple[Route, ...] = (
     Command(
         path="/v1/merchants/{id}/association-rule",
         scope="admin",
@@ -44,7 +52,7 @@ ROUTES: tuple[Route, ...] = (
         path="/v1/merchants/{id}/association-rule",
         scope="admin",
         gives=association_rules.AssociationRule,
-        ask=lambda call: lambda db: association_rules.rule(db, call.named),
+        ask=_rule,
     ),
     Command(
         path="/v1/merchants/{id}/insiders",
@@ -114,5 +122,15 @@ ROUTES: tuple[Route, ...] = (
         method="DELETE",
         status=200,
         effect=associations.remove,
+    ),
+)
+
+ROUTES = parties.operators(
+    _ROWS,
+    but=(
+        "PUT /v1/merchants/{id}/association-rule",
+        "GET /v1/merchants/{id}/association-rule",
+        "GET /v1/merchants/{id}/followers",
+        "POST /v1/interactions",
     ),
 )

@@ -16,6 +16,7 @@ from broker.idempotency import Answer, answer
 from broker.problems import ProblemError
 from broker.routes import Call, Nothing
 from broker.systems import funds, payment_codes, wallets
+from broker.systems.merchants import check_party
 from broker.systems.payment_codes import CONFIRM_S, CodeSignal
 from broker.systems.states import advance
 from messages.contract import CaptureRequest
@@ -138,6 +139,7 @@ async def charge(db: Transaction, call: Call, asked: TransactionRequest) -> Answ
         ProblemError: 404 or 409 for codes that are unknown, spent, expired or another merchant's,
             422 above the code's maximum.
     """
+    check_party(call, asked.merchant)
     known = await _row(db, asked.transaction, call.now_s)
     if known is not None:
         return _again(known, asked)
@@ -220,6 +222,7 @@ async def transaction(db: Transaction, call: Call, name: str) -> CodePayment:
     row = await _row(db, name, call.now_s)
     if row is None:
         raise ProblemError(404, "unknown-transaction", "no transaction has this id")
+    check_party(call, row.merchant)
     return row.reply
 
 
@@ -250,6 +253,7 @@ async def _locked(db: Transaction, call: Call, name: str) -> PaymentRow:
         raise ProblemError(404, "unknown-transaction", "no transaction has this id")
     if row.payment_request is None:
         return row
+    check_party(call, row.merchant)
     code = await payment_codes.code_row(db, row.payment_request)
     await wallets.locked_wallet(db, call, code.wallet)
     again = await _row(db, name, call.now_s)
@@ -296,7 +300,7 @@ async def _tombstone(db: Transaction, call: Call) -> None:
     row = PaymentRow(
         transaction=call.named,
         payment_request=None,
-        merchant="",
+        merchant=call.key.party,
         amount_minor=0,
         currency="",
         purchase="",

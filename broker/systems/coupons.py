@@ -21,6 +21,7 @@ from broker.systems import campaigns, coupon_rows, funds, promo_tokens
 from broker.systems.campaigns import BASIS_POINTS, CampaignRow, CampaignStatus, Terms
 from broker.systems.coupon_rows import Allocation, LockRow
 from broker.systems.goods import CartLine, normal, unit_prices
+from broker.systems.merchants import check_party
 from broker.systems.promo_tokens import (
     TOKEN_STATES,
     TokenRow,
@@ -199,6 +200,7 @@ async def commit(db: Transaction, call: Call, asked: CommitRequest) -> Answer:
     Raises:
         ProblemError: 409 when it was released or its time is over.
     """
+    check_party(call, asked.merchant)
     row = await _locked_lock(db, call, call.named)
     if row.state == LockState.COMMITTED:
         return answer(200, await _reply(db, row), replayed=True)

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from broker import openapi, web
 from broker.database import Transaction
 from broker.routes import PAGE, PAGE_MAX, Call, Command, Nothing, Question, Route
-from broker.systems import funds, invitations, item_stores, redemptions
+from broker.systems import funds, invitations, item_stores, parties, redemptions
 from broker.systems.secret_codes import CodeCommand
 from broker.validation import (
     AMOUNT,
@@ -73,7 +73,7 @@ def _status(verb: item_stores.StoreSignal) -> Command:
     )
 
 
-ROUTES: tuple[Route, ...] = (
+_ROWS: tuple[Route, ...] = (
     Command(
         path="/v1/item-stores",
         scope="accounts",
@@ -167,4 +167,9 @@ ROUTES: tuple[Route, ...] = (
         status=200,
         effect=redemptions.release,
     ),
+)
+
+ROUTES = parties.operators(
+    _ROWS,
+    but=("POST /v1/redemptions/{id}/fulfil",),
 )

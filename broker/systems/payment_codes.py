@@ -21,6 +21,7 @@ from broker.ledger import HoldState, HoldStatus
 from broker.problems import ProblemError
 from broker.routes import Call, Nothing
 from broker.systems import funds, wallets
+from broker.systems.merchants import check_party
 from broker.systems.secret_codes import code_of, hashed
 from broker.systems.states import advance
 from messages.contract import CaptureRequest
@@ -147,6 +148,7 @@ async def issue(db: Transaction, call: Call, asked: PaymentCodeRequest) -> Answe
 
 async def reserve(db: Transaction, call: Call, asked: ReserveRequest) -> Answer:
     """Bind the code to one merchant and one visit; the hold now lives as long as a visit."""
+    check_party(call, asked.merchant)
     row, hold = await locked_code(db, call, asked.code, asked.merchant)
     if row.reserved and state_of(row, hold) is CodeState.RESERVED and hold.visit == asked.visit:
         return answer(200, await _reply(db, call, row), replayed=True)

@@ -16,6 +16,7 @@ from broker.idempotency import Answer, answer
 from broker.problems import ProblemError
 from broker.routes import Call, Nothing
 from broker.systems import funds, micro_parties
+from broker.systems.merchants import check_party
 from broker.systems.states import advance
 from broker.systems.vat import BP
 
@@ -115,6 +116,13 @@ async def payout(db: Transaction, name: str) -> Payout:
     found = await _or_none(db, name)
     if found is None:
         raise ProblemError(404, "unknown-payout", "no payout has this id")
+    return found
+
+
+async def shown(db: Transaction, call: Call) -> Payout:
+    """A payout to whom it concerns; raises ProblemError 404."""
+    found = await payout(db, call.named)
+    check_party(call, found.merchant)
     return found
 
 

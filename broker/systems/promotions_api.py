@@ -14,6 +14,7 @@ from broker.systems import (
     coupons,
     frames,
     funds,
+    parties,
     promo_tokens,
     qr,
 )
@@ -65,7 +66,7 @@ def _status(verb: campaigns.CampaignSignal) -> Command:
     )
 
 
-ROUTES: tuple[Route, ...] = (
+_ROWS: tuple[Route, ...] = (
     Command(
         path="/v1/campaigns",
         scope="admin",
@@ -187,4 +188,9 @@ ROUTES: tuple[Route, ...] = (
         gives=coupon_returns.CouponReturn,
         effect=coupon_returns.give_back,
     ),
+)
+
+ROUTES = parties.operators(
+    _ROWS,
+    but=("POST /v1/coupon-locks/{id}/commit",),
 )

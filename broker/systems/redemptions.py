@@ -22,6 +22,7 @@ from broker.routes import Call, Nothing
 from broker.systems import funds, invitations, item_stores
 from broker.systems.goods import CartLine, normal, unit_prices
 from broker.systems.item_stores import StoreRow
+from broker.systems.merchants import check_party
 from broker.systems.states import advance
 from messages.contract import CaptureRequest
 from messages.money import Money
@@ -197,6 +198,7 @@ async def fulfil(db: Transaction, call: Call, asked: FulfilRequest) -> Answer:
     Raises:
         ProblemError: 404, 409 when it is not reserved any more, or the consumer's part is unpaid.
     """
+    check_party(call, asked.merchant)
     row, sponsor = await _locked(db, call, call.named)
     if row.state is RedemptionState.FULFILLED:
         return await _fulfilled_before(db, call, row, asked)

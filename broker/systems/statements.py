@@ -17,6 +17,7 @@ from broker.idempotency import Answer, answer
 from broker.problems import ProblemError
 from broker.routes import Call, Nothing
 from broker.systems import funds, invoices, micro_parties, statement_rows
+from broker.systems.merchants import check_party
 from broker.systems.statement_rows import StatementRow
 from broker.systems.statement_types import (
     STATEMENT_STATES,
@@ -51,6 +52,7 @@ async def accrue(db: Transaction, call: Call, asked: PurchaseRequest) -> Answer:
     captured = await store_rows.capture_or_none(db, asked.capture)
     if captured is None:
         raise ProblemError(404, "unknown-capture", "no capture has this id")
+    check_party(call, captured.merchant)
     buyer = await micro_parties.buyer(db, call, captured.account)
     await store_rows.locked_account(db, buyer.account, call.now_s)
     known = await statement_rows.purchase_or_none(db, asked.capture)
@@ -203,6 +205,7 @@ async def purchase(db: Transaction, call: Call, name: str) -> MicroPurchase:
     found = await statement_rows.purchase_or_none(db, name)
     if found is None:
         raise ProblemError(404, "unknown-purchase", "no purchase of this capture")
+    check_party(call, found.merchant)
     return found
 
 

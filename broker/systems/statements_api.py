@@ -7,7 +7,16 @@ from collections.abc import Awaitable, Callable
 from broker import openapi
 from broker.database import Transaction
 from broker.routes import Call, Command, Nothing, Question, Route
-from broker.systems import invoices, micro_parties, micro_refunds, payouts, qr, statements
+from broker.systems import (
+    invoices,
+    merchants,
+    micro_parties,
+    micro_refunds,
+    parties,
+    payouts,
+    qr,
+    statements,
+)
 from broker.systems import statement_types as types
 from broker.validation import AMOUNT, ID, NAMED, NOT_NEGATIVE, PRINTED, Listed, Text, Whole, also
 
@@ -41,6 +50,11 @@ def _statements(call: Call) -> Callable[[Transaction], Awaitable[types.Statement
     return lambda db: statements.of_buyer(db, call, call.named, after, limit)
 
 
+def _seller(call: Call) -> Callable[[Transaction], Awaitable[micro_parties.Seller]]:
+    merchants.check_party(call, call.named)
+    return lambda db: micro_parties.seller(db, call.named)
+
+
 def _payout(verb: payouts.PayoutSignal) -> Command:
     return Command(
         path=f"/v1/payouts/{{id}}/{verb.value}",
@@ -52,7 +66,7 @@ def _payout(verb: payouts.PayoutSignal) -> Command:
     )
 
 
-ROUTES: tuple[Route, ...] = (
+_ROWS: tuple[Route, ...] = (
     Command(
         path="/v1/buyers",
         scope="admin",
@@ -84,7 +98,7 @@ ROUTES: tuple[Route, ...] = (
         path="/v1/sellers/{id}",
         scope="admin",
         gives=micro_parties.Seller,
-        ask=lambda call: lambda db: micro_parties.seller(db, call.named),
+        ask=_seller,
     ),
     Command(
         path="/v1/micro-purchases",
@@ -168,7 +182,17 @@ ROUTES: tuple[Route, ...] = (
         path="/v1/payouts/{id}",
         scope="admin",
         gives=payouts.Payout,
-        ask=lambda call: lambda db: payouts.payout(db, call.named),
+        ask=lambda call: lambda db: payouts.shown(db, call),
     ),
     *(_payout(verb) for verb in payouts.PayoutSignal),
+)
+
+ROUTES = parties.operators(
+    _ROWS,
+    but=(
+        "POST /v1/micro-purchases",
+        "GET /v1/micro-purchases/{id}",
+        "GET /v1/sellers/{id}",
+        "GET /v1/payouts/{id}",
+    ),
 )

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from broker import openapi, web
 from broker.database import Transaction
 from broker.routes import PAGE, Call, Command, Nothing, Question, Route
-from broker.systems import code_payments, funds, gifts, payment_codes, qr, wallets
+from broker.systems import code_payments, funds, gifts, parties, payment_codes, qr, wallets
 from broker.systems.secret_codes import CODE, CodeCommand
 from broker.systems.wallets import WalletSignal
 from broker.validation import AMOUNT, ID, NOT_NEGATIVE, PRINTED, Text, also
@@ -48,7 +48,7 @@ def _status(verb: WalletSignal) -> Command:
     )
 
 
-ROUTES: tuple[Route, ...] = (
+_ROWS: tuple[Route, ...] = (
     Command(
         path="/v1/wallets",
         scope="accounts",
@@ -187,5 +187,16 @@ ROUTES: tuple[Route, ...] = (
         gives=gifts.Gift,
         status=200,
         effect=gifts.revoke,
+    ),
+)
+
+ROUTES = parties.operators(
+    _ROWS,
+    but=(
+        "POST /v1/payment-requests/reserve",
+        "POST /v1/transactions",
+        "GET /v1/transactions/{id}",
+        "POST /v1/transactions/{id}/revoke",
+        "POST /v1/transactions/{id}/refund",
     ),
 )
