@@ -88,13 +88,15 @@ def _judge_ticks(clock: DeviceClock, batch: ShelfSamples, samples: int, moved_ns
     span_ns = clock.samples * clock.period_ns
     if -REPEAT_BATCHES <= ahead <= 0 and abs(moved_ns - ahead * span_ns) < REPEAT_NS:
         return Arrival.REPEATED
-    elapsed_ns = batch.received_at_ns - clock.received_at_ns
     last_ns = clock.device_ns + moved_ns + (samples - 1) * batch.sample_period_us * 1000
     delay_ns = batch.received_at_ns - last_ns - clock.offset_ns
-    future_ns = FUTURE_NS + abs(elapsed_ns) * CREEP_PPM // 1_000_000
     stale = delay_ns > STALE_NS and not 0 < ahead <= REPEAT_BATCHES
-    if moved_ns < -BACKWARD_NS or delay_ns < -future_ns or stale:
+    if moved_ns < -BACKWARD_NS or stale:
         return Arrival.RESTARTED
+    if delay_ns < -FUTURE_NS:
+        elapsed_ns = abs(batch.received_at_ns - clock.received_at_ns)
+        if delay_ns < -(FUTURE_NS + elapsed_ns * CREEP_PPM // 1_000_000):
+            return Arrival.RESTARTED
     return _gap(clock, moved_ns - span_ns, ahead)
 
 

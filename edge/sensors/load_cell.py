@@ -103,6 +103,6 @@ def grams(
         mass_g = counts_over_zero * calibration.grams_per_count[plates]
         bad = (readings >= RAIL_HIGH) | (readings <= RAIL_LOW)
     bad |= (flags & UNKNOWN_FLAGS) != 0
-    if bad.any():
+    if np.count_nonzero(bad):
         mass_g[bad] = np.nan
     return mass_g

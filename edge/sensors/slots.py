@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 
@@ -29,8 +30,7 @@ class DeviceState:
     carry_g: Floats = field(default_factory=lambda: np.zeros((0, 0)))  # samples of an open slot
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Fresh:
+class Fresh(NamedTuple):
     """One accepted batch: its device, and the rows of the device's plates."""
 
     device: DeviceState
@@ -79,16 +79,14 @@ def _group(group: list[Fresh], calibration: Calibration) -> Slots:
     if carried or whole < len(mass_g):
         _carry(group, mass_g[whole:])
     widths = [len(one.plates) for one in group]
-    periods = [one.batch.sample_period_us * 1000 for one in group]
-    starts = [
-        one.device.clock.first_ns - carried * period
-        for one, period in zip(group, periods, strict=True)
-    ]
+    period_ns = np.array([one.batch.sample_period_us for one in group], dtype=np.int64) * 1000
+    first_ns = np.array([one.device.clock.first_ns for one in group], dtype=np.int64)
+    slots = mass_g[:whole].reshape(whole // size, size, len(plates))
     return Slots(
         plates=plates,
-        mass_g=mass_g[:whole].reshape(whole // size, size, len(plates)).mean(axis=1),
-        start_ns=np.repeat(np.array(starts, dtype=np.int64), widths),
-        length_ns=np.repeat(np.array(periods, dtype=np.int64) * size, widths),
+        mass_g=np.add.reduce(slots, axis=1) / size,
+        start_ns=(first_ns - carried * period_ns).repeat(widths),
+        length_ns=(period_ns * size).repeat(widths),
         samples=size,
     )
 

@@ -200,8 +200,8 @@ class WeightSensing:
         rounds: list[list[Fresh]] = []
         seen: dict[str, int] = {}
         known = [batch for batch in batches if self._readable(batch)]
-        for batch in sorted(known, key=lambda b: self._order[str(b.device)]):
-            name = str(batch.device)
+        for batch in sorted(known, key=lambda b: self._order[b.device]):
+            name = batch.device
             turn = seen.get(name, 0)
             seen[name] = turn + 1
             if turn == len(rounds):
@@ -213,7 +213,7 @@ class WeightSensing:
         return rounds
 
     def _readable(self, batch: ShelfSamples) -> bool:
-        rows = self._rows.get(str(batch.device))
+        rows = self._rows.get(batch.device)
         if rows is None:
             self._count("unknown_device")
             return False
@@ -229,8 +229,9 @@ class WeightSensing:
         clock = one.device.clock
         lost, steps, was_lost = clock.lost_batches, clock.clock_steps, clock.lost
         verdict = arrive(clock, one.batch, len(one.batch.readings))
-        self._count("lost_batches", clock.lost_batches - lost)
-        self._count("clock_steps", clock.clock_steps - steps)
+        if clock.lost_batches != lost or clock.clock_steps != steps:
+            self._count("lost_batches", clock.lost_batches - lost)
+            self._count("clock_steps", clock.clock_steps - steps)
         if verdict is Arrival.REPEATED:
             self._count("repeated")
             return False
