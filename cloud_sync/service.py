@@ -38,6 +38,7 @@ from cloud_sync.destinations import Destination
 from cloud_sync.hooks import Hook, HookError, hooks, is_webhook, targets
 from cloud_sync.http_sender import Endpoint, EndpointError, Sender, endpoint, webhook_endpoint
 from cloud_sync.journal_reader import JournalMissing, JournalReader, JournalReplaced
+from cloud_sync.link_report import LinkReport
 from cloud_sync.outbox import NewRequest, Outbox, Request
 from cloud_sync.outcomes import Answer, Verdict
 from cloud_sync.payment_route import RouteError
@@ -177,6 +178,7 @@ class Service:
         )
         self.reader = JournalReader(Path(config.paths.journal))
         self.desk = Desk(database.path, self.book)
+        self.link = LinkReport(config)
         self.clock = clock or QueueClock.started()
         self._poll_ns = poll_ns
         self._stopping = asyncio.Event()
@@ -402,6 +404,9 @@ class Service:
             return
         self._beat_ns = now_ns
         notify("WATCHDOG=1")
+        payments = self.destinations.get(self.book.terms.payments)
+        if payments is not None and self.link.due(not payments.down, now_ns):
+            self._spawn(self.link.tell(not payments.down, now_ns))
         async with self.database.transaction():
             await self.outbox.prune(now_ns)  # a few at each beat: 8 million a day
             await self.book.show_destinations(now_ns, self.clock.wall_ns())

@@ -88,6 +88,7 @@ def _deviations(value: tuple[float, ...]) -> str:
 
 RULES: dict[str, Rule] = {
     **dict.fromkeys(("width_m", "depth_m", "height_m", "capacity_g", "mass_g"), _above(0)),
+    "offline_entries_max": _from(0),
     **dict.fromkeys(("mass_sd_g", "noise_g", "z_m", "hold_minor", "clock_skew_max_s"), _from(0)),
     **dict.fromkeys(("party_size_max", "people_max", "width_px", "height_px"), _from(1)),
     **dict.fromkeys(("token_validity_max_s", "passage_timeout_s", "passage_gap_s"), _above(0)),
@@ -292,8 +293,12 @@ def _boxes(config: StoreConfig) -> Iterator[Problem]:
     if config.mqtt.tls == "off" and config.mqtt.host and config.mqtt.host not in LOOPBACK:
         text = f'tls = "off": {config.mqtt.host} is another machine; use TLS'
         yield Problem(table="mqtt", key="tls", text=text)
+    devices = {str(d.id) for d in (*config.shelf_nodes, *config.readers, *config.gate_nodes)}
+    devices |= {str(camera.id) for camera in config.cameras}
     for index, camera in enumerate(config.cameras):
         where: dict[str, Any] = {"table": "camera", "index": index, "id": camera.id, "key": "box"}
+        if camera.box in devices:
+            yield Problem(**where, text=f'box = "{camera.box}": is the id of a device; rename it')
         if camera.box and not config.mqtt.host:
             yield Problem(**where, text=f'box = "{camera.box}": needs [mqtt] host = ...')
         if camera.box and not camera.url:

@@ -65,6 +65,10 @@ class _Deny(_Request, tag="deny_list"):
     credentials: list[str] = []
 
 
+class _Link(_Request, tag="link"):
+    up: bool
+
+
 class _Key(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     kid: str
     public_key: str
@@ -80,7 +84,7 @@ class _Planogram(_Request, tag="planogram_change"):
 
 
 _REQUEST: msgspec.json.Decoder[Any] = msgspec.json.Decoder(
-    _Review | _Mode | _Deny | _Keys | _Planogram
+    _Review | _Mode | _Deny | _Link | _Keys | _Planogram
 )
 
 
@@ -105,6 +109,8 @@ def action_of(line: bytes, now_ns: int) -> OperatorAction:
         case _Deny():
             fields["denied_accounts"] = tuple(AccountRef(a) for a in request.accounts)
             fields["denied_credentials"] = tuple(CredentialId(c) for c in request.credentials)
+        case _Link():
+            fields["link_up"] = request.up
         case _Keys():
             fields["keys"] = tuple(
                 CredentialKey(kid=k.kid, public_key=k.public_key) for k in request.keys
@@ -306,6 +312,12 @@ def set_deny_list(
     """Accounts and credentials that may not enter. Raises ControlError."""
     message = {"do": "deny_list", "accounts": accounts, "credentials": credentials}
     return request(_socket(config), {**message, "operator": operator})
+
+
+def set_link(config: StoreConfig, up: bool, *, operator: str = "sync") -> dict[str, Any]:
+    """Whether payments can be asked: the gate's offline limit counts while not. Raises
+    ControlError."""
+    return request(_socket(config), {"do": "link", "up": up, "operator": operator})
 
 
 def _socket(config: StoreConfig) -> Path:

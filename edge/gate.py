@@ -43,6 +43,7 @@ from messages.store_config import StoreConfig
 
 TOKEN_CHARS_MAX = 1024  # a PASETO of ours has about 300
 COMMAND_VALID_NS = 3_000_000_000  # an unlock older than this would surprise the next person
+OFFLINE_DAY_NS = 86_400_000_000_000  # the offline limit counts anew after a day without a link
 USED_KEPT_NS = 86_400_000_000_000  # after expiry, in case the wall clock steps back
 UNKNOWN_PARTY = VisitId("")
 
@@ -126,6 +127,8 @@ class GateKeeperState:
     anchor_uncertainty_ms: float = float("inf")
     mode: str = "open"
     visits: int = 0  # counter for visit ids
+    offline_since_ns: int = -1  # store time; -1: payments can be asked, as far as we know
+    offline_entries: dict[str, int] = field(default_factory=dict)  # account -> entries since then
     counters: dict[str, int] = field(default_factory=dict)
 
 
@@ -205,8 +208,28 @@ class GateKeeper:
             case OperatorActionKind.DENY_LIST:
                 self.state.denied_accounts = sorted(map(str, action.denied_accounts))
                 self.state.denied_credentials = sorted(map(str, action.denied_credentials))
+            case OperatorActionKind.LINK:
+                self._link(action.received_at_ns, action.link_up)
             case _:
                 self._count("operator_actions_ignored")
+
+    def _link(self, now_ns: int, up: bool) -> None:
+        """Payments can be asked again, or not any more. Being told twice changes nothing."""
+        if up:
+            self.state.offline_since_ns = -1
+            self.state.offline_entries.clear()
+        elif self.state.offline_since_ns < 0:
+            self.state.offline_since_ns = now_ns
+
+    def _over_offline_limit(self, now_ns: int, claims: Claims) -> bool:
+        """Whether an account came in too often while nobody could be asked for a hold."""
+        state, most = self.state, self._policy.offline_entries_max
+        if state.offline_since_ns < 0 or not most or claims.kind is VisitKind.STAFF:
+            return False
+        if now_ns - state.offline_since_ns >= OFFLINE_DAY_NS:
+            state.offline_since_ns = now_ns
+            state.offline_entries.clear()
+        return state.offline_entries.get(claims.acct, 0) >= most
 
     def _credential(
         self, now_ns: int, seen: GateSignal, people_inside: int, out: GateOutputs
@@ -240,6 +263,8 @@ class GateKeeper:
             return RefusalReason.STORE_CLOSED
         if people_inside + claims.party > policy.people_max:
             return RefusalReason.STORE_FULL
+        if self._over_offline_limit(now_ns, claims):
+            return RefusalReason.OFFLINE_LIMIT
         return None
 
     def _validity(self, now_ns: int, claims: Claims) -> RefusalReason | None:
@@ -300,6 +325,9 @@ class GateKeeper:
         self.state.visits += 1
         visit = VisitId(f"{self._config.store}-v{self.state.visits}")
         self.state.used[claims.jti] = _unix_ns(claims.exp)
+        if self.state.offline_since_ns >= 0:
+            entries = self.state.offline_entries
+            entries[claims.acct] = entries.get(claims.acct, 0) + 1
         size = min(claims.party, self._config.gates[self._config.gate_index[gate]].party_size_max)
         passing = self._passing(gate)
         passing.visit, passing.party_size, passing.entered = visit, size, 0

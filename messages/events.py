@@ -40,6 +40,7 @@ class RefusalReason(StrEnum):
     GATE_BUSY = "gate_busy"  # another party is passing; the token stays unused
     CLOCK_UNCERTAIN = "clock_uncertain"  # wall time unknown: validity cannot be judged
     STORE_FULL = "store_full"
+    OFFLINE_LIMIT = "offline_limit"  # nobody can be asked now, and this account came in often
 
 
 class EndReason(StrEnum):

@@ -55,6 +55,7 @@ class OperatorActionKind(StrEnum):
     STORE_MODE = "store_mode"
     KEYS = "keys"
     DENY_LIST = "deny_list"
+    LINK = "link"  # whether payments can be asked; the sync process says so
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -191,6 +192,7 @@ class OperatorAction:
     keys: tuple[CredentialKey, ...] = ()
     denied_accounts: tuple[AccountRef, ...] = ()
     denied_credentials: tuple[CredentialId, ...] = ()
+    link_up: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

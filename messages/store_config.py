@@ -145,6 +145,7 @@ class GatePolicy:
     passage_gap_s: float = 4.0  # between two people of one party
     clock_uncertainty_max_ms: float = 5_000.0
     people_max: int = 200
+    offline_entries_max: int = 5  # of one account in a day without a link to payments; 0: no limit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

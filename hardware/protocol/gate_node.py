@@ -68,6 +68,7 @@ REASON_CODE = {
     RefusalReason.GATE_BUSY: 10,
     RefusalReason.CLOCK_UNCERTAIN: 11,
     RefusalReason.STORE_FULL: 12,
+    RefusalReason.OFFLINE_LIMIT: 13,
 }
 
 _UNLOCK = struct.Struct("<IBHH")
