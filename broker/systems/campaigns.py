@@ -145,8 +145,11 @@ async def create(db: Transaction, call: Call, asked: CampaignRequest) -> Answer:
     """A draft without money.
 
     Raises:
-        ProblemError: 422, neither or both of percent and amount.
+        ProblemError: 422, no goods, or neither or both of percent and amount.
     """
+    if not asked.terms.gtins:
+        detail = "name the goods that it is for"
+        raise ProblemError(422, "nothing-covered", detail, param="$.terms.gtins")
     if bool(asked.terms.percent_bp) == bool(asked.terms.off_minor):
         detail = "give percent_bp or off_minor, one of them"
         raise ProblemError(422, "no-discount", detail, param="$.terms")

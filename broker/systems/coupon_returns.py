@@ -11,7 +11,7 @@ from broker.routes import Call
 from broker.systems import campaigns, coupon_rows, funds
 from broker.systems.coupon_rows import Allocation
 from broker.systems.coupons import LockState
-from messages.money import Money, allocate
+from broker.systems.goods import equal_parts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,11 +58,9 @@ async def give_back(db: Transaction, call: Call, asked: ReturnRequest) -> Answer
     return answer(201, _reply(done))
 
 
-def share(one: Allocation, before: int, pieces: int, currency: str) -> int:
+def share(one: Allocation, before: int, pieces: int) -> int:
     """What the next pieces give back, after some that came back already."""
-    total = Money(minor=one.discount_minor, currency=currency)
-    parts = [part.minor for part in allocate(total, [1] * one.quantity)]
-    return sum(parts[before : before + pieces])
+    return sum(equal_parts(one.discount_minor, one.quantity)[before : before + pieces])
 
 
 async def _return_share(
@@ -71,8 +69,8 @@ async def _return_share(
     if before + asked.quantity > one.quantity:
         detail = f"{one.quantity - before} of the line are left to come back"
         raise ProblemError(422, "more-than-bought", detail, param="$.quantity")
-    campaign = await campaigns.locked_row(db, one.campaign, call.now_s)
-    minor = share(one, before, asked.quantity, campaign.currency)
+    await campaigns.locked_row(db, one.campaign, call.now_s)
+    minor = share(one, before, asked.quantity)
     if minor:
         capture = f"coupon:{call.named}:{one.campaign}"
         name = f"{asked.coupon_return}:{one.token_id}"

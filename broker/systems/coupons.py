@@ -146,7 +146,7 @@ def discounts(
             continue
         if taken.get(line.line_id) and not terms.stackable:
             raise RejectedError("not-stackable")
-        prices = unit_prices(line, currency)[:pieces]
+        prices = unit_prices(line)[:pieces]
         pieces -= len(prices)
         off_minor = sum(min(price, terms.off_minor) for price in prices)
         off_minor += sum(prices) * terms.percent_bp // BASIS_POINTS

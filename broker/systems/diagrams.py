@@ -23,7 +23,7 @@ from broker.systems.orders import ORDER_STATES, OrderState
 from broker.systems.payment_codes import CODE_STATES, CodeState
 from broker.systems.payouts import PAYOUT_STATES, PayoutState
 from broker.systems.promo_tokens import TOKEN_STATES, TokenState
-from broker.systems.redemptions import REDEMPTION_STATES, RedemptionState
+from broker.systems.redemption_types import REDEMPTION_STATES, RedemptionState
 from broker.systems.screenings import SCREENING_STATES, ScreeningState
 from broker.systems.shipments import SHIPMENT_STATES, ShipmentState
 from broker.systems.statement_types import STATEMENT_STATES, StatementState

@@ -9,7 +9,6 @@ import biip
 from biip.gtin import Gtin
 
 from broker.problems import ProblemError
-from messages.money import Money, allocate
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +62,12 @@ def normal(lines: Sequence[CartLine]) -> list[CartLine]:
     ]
 
 
-def unit_prices(line: CartLine, currency: str) -> list[int]:
-    """What each piece of a line costs; they add up to its total (largest remainder)."""
-    total = Money(minor=line.total_minor, currency=currency)
-    return [part.minor for part in allocate(total, [1] * line.quantity)]
+def unit_prices(line: CartLine) -> list[int]:
+    """What each piece of a line costs; they add up to its total."""
+    return equal_parts(line.total_minor, line.quantity)
+
+
+def equal_parts(minor: int, pieces: int) -> list[int]:
+    """An amount in equal parts by largest remainder: the first ones are a minor unit larger."""
+    each, left = divmod(minor, pieces)
+    return [each + 1] * left + [each] * (pieces - left)

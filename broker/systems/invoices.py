@@ -15,12 +15,12 @@ from broker.database import Transaction
 from broker.problems import ProblemError
 from broker.routes import Call
 from broker.systems import micro_parties, ubl
+from broker.systems.goods import equal_parts
 from broker.systems.micro_parties import Party
 from broker.systems.qr import Svg
 from broker.systems.statement_rows import StatementRow
 from broker.systems.ubl import Document
 from broker.systems.vat import Amounts, GrossLine, amounts
-from messages.money import Money, allocate
 
 XML = "application/xml"
 
@@ -47,7 +47,7 @@ async def of_statement(db: Transaction, row: StatementRow, now_s: int) -> None:
         lines = [
             left
             for line in await db.all(_LINES, row.statement, merchant)
-            if (left := _left(line, row.currency)).quantity
+            if (left := _left(line)).quantity
         ]
         if lines:
             await _write(db, row, merchant, lines, now_s)
@@ -96,10 +96,9 @@ async def as_ubl(db: Transaction, call: Call) -> Svg:
     return Svg(picture=str(row[0]).encode())
 
 
-def pieces_of(line: GrossLine, first: int, pieces: int, currency: str) -> GrossLine:
+def pieces_of(line: GrossLine, first: int, pieces: int) -> GrossLine:
     """Some pieces of a line, from the first one on; all of them add up to it."""
-    total = Money(minor=line.gross_minor, currency=currency)
-    parts = [part.minor for part in allocate(total, [1] * line.quantity)]
+    parts = equal_parts(line.gross_minor, line.quantity)
     return GrossLine(
         name=line.name,
         quantity=pieces,
@@ -108,7 +107,7 @@ def pieces_of(line: GrossLine, first: int, pieces: int, currency: str) -> GrossL
     )
 
 
-def _left(row: tuple[object, ...], currency: str) -> GrossLine:
+def _left(row: tuple[object, ...]) -> GrossLine:
     """A line without the pieces that came back before the statement was issued."""
     name, quantity, gross_minor, vat_bp, returned = row
     line = GrossLine(
@@ -118,7 +117,7 @@ def _left(row: tuple[object, ...], currency: str) -> GrossLine:
         vat_bp=int(str(vat_bp)),
     )
     back = int(str(returned))
-    return pieces_of(line, back, line.quantity - back, currency) if back else line
+    return pieces_of(line, back, line.quantity - back) if back else line
 
 
 async def _write(

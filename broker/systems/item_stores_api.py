@@ -8,6 +8,7 @@ from broker import openapi, web
 from broker.database import Transaction
 from broker.routes import PAGE, PAGE_MAX, Call, Command, Nothing, Question, Route
 from broker.systems import funds, invitations, item_stores, parties, redemptions
+from broker.systems import redemption_types as types
 from broker.systems.secret_codes import CodeCommand
 from broker.validation import (
     AMOUNT,
@@ -141,21 +142,21 @@ _ROWS: tuple[Route, ...] = (
     Command(
         path="/v1/redemptions",
         scope="holds",
-        takes=redemptions.RedemptionRequest,
-        gives=redemptions.Redemption,
+        takes=types.RedemptionRequest,
+        gives=types.Redemption,
         effect=redemptions.reserve,
     ),
     Question(
         path="/v1/redemptions/{id}",
         scope="holds",
-        gives=redemptions.Redemption,
+        gives=types.Redemption,
         ask=lambda call: lambda db: redemptions.redemption(db, call, call.named),
     ),
     Command(
         path="/v1/redemptions/{id}/fulfil",
         scope="captures",
-        takes=redemptions.FulfilRequest,
-        gives=redemptions.Redemption,
+        takes=types.FulfilRequest,
+        gives=types.Redemption,
         status=200,
         effect=redemptions.fulfil,
     ),
@@ -163,7 +164,7 @@ _ROWS: tuple[Route, ...] = (
         path="/v1/redemptions/{id}/release",
         scope="holds",
         takes=Nothing,
-        gives=redemptions.Redemption,
+        gives=types.Redemption,
         status=200,
         effect=redemptions.release,
     ),

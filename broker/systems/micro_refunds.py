@@ -39,7 +39,7 @@ async def refund(db: Transaction, call: Call, asked: MicroRefundRequest) -> Answ
         if known[1:4] != (call.named, asked.line_id, asked.quantity):
             raise funds.same_id_other_content("refund")
         return answer(201, _reply(known, purchase.currency), replayed=True)
-    back = await _pieces(db, call.named, asked, purchase.currency)
+    back = await _pieces(db, call.named, asked)
     row = await statement_rows.statement_row(db, purchase.statement)
     if row.state is StatementState.CLOSING:
         detail = "its statement is being issued: try again in a moment"
@@ -66,6 +66,8 @@ async def _after_issue(
     back: GrossLine,
 ) -> str:
     """All of it by the provider: the statement is collected in full. The credit note's number."""
+    if await db.one("SELECT 1 FROM refund WHERE refund = $1", asked.refund) is not None:
+        raise funds.same_id_other_content("refund")
     captured = ledger.Captured(
         account=chart.receivable(purchase.account),
         merchant=purchase.merchant,
@@ -83,9 +85,7 @@ async def _after_issue(
     return await invoices.credit(db, row, about, back, call.now_s)
 
 
-async def _pieces(
-    db: Transaction, capture: str, asked: MicroRefundRequest, currency: str
-) -> GrossLine:
+async def _pieces(db: Transaction, capture: str, asked: MicroRefundRequest) -> GrossLine:
     lines = {line.line_id: line for line in await statement_rows.lines(db, capture)}
     line = lines.get(asked.line_id)
     if line is None:
@@ -98,7 +98,7 @@ async def _pieces(
     whole = GrossLine(
         name=line.name, quantity=line.quantity, gross_minor=line.gross_minor, vat_bp=line.vat_bp
     )
-    back = invoices.pieces_of(whole, row[0], asked.quantity, currency)
+    back = invoices.pieces_of(whole, row[0], asked.quantity)
     if not back.gross_minor:
         raise ProblemError(422, "nothing-to-refund", "these pieces cost nothing")
     return back

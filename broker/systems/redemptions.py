@@ -9,9 +9,8 @@ when the goods are handed over or shipped, and then, once, the sponsor is told.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import astuple, dataclass
-from enum import StrEnum
+from collections.abc import Sequence
+from dataclasses import astuple
 
 from broker import accounts, store
 from broker.database import Transaction
@@ -21,8 +20,19 @@ from broker.problems import ProblemError
 from broker.routes import Call, Nothing
 from broker.systems import funds, invitations, item_stores
 from broker.systems.goods import CartLine, normal, unit_prices
-from broker.systems.item_stores import StoreRow
+from broker.systems.item_stores import Params, StoreRow
 from broker.systems.merchants import check_party
+from broker.systems.redemption_types import (
+    REDEMPTION_STATES,
+    CoveredLine,
+    FulfilRequest,
+    Limits,
+    Redemption,
+    RedemptionRequest,
+    RedemptionRow,
+    RedemptionSignal,
+    RedemptionState,
+)
 from broker.systems.states import advance
 from messages.contract import CaptureRequest
 from messages.money import Money
@@ -31,121 +41,17 @@ RESERVED_S = 6 * 3600  # a visit; what is shipped is reserved longer
 SHIPPING_S = 14 * 24 * 3600
 
 
-class RedemptionState(StrEnum):
-    REQUESTED = "requested"
-    RESERVED = "reserved"
-    FULFILLED = "fulfilled"
-    RELEASED = "released"
-    REFUSED = "refused"
-
-
-class RedemptionSignal(StrEnum):
-    COVER = "cover"
-    REFUSE = "refuse"
-    FULFIL = "fulfil"
-    RELEASE = "release"
-    EXPIRE = "expire"
-
-
-REDEMPTION_STATES: Mapping[tuple[RedemptionState, RedemptionSignal], RedemptionState] = {
-    (RedemptionState.REQUESTED, RedemptionSignal.COVER): RedemptionState.RESERVED,
-    (RedemptionState.REQUESTED, RedemptionSignal.REFUSE): RedemptionState.REFUSED,
-    (RedemptionState.RESERVED, RedemptionSignal.FULFIL): RedemptionState.FULFILLED,
-    (RedemptionState.RESERVED, RedemptionSignal.RELEASE): RedemptionState.RELEASED,
-    (RedemptionState.RESERVED, RedemptionSignal.EXPIRE): RedemptionState.RELEASED,
-    (RedemptionState.RELEASED, RedemptionSignal.RELEASE): RedemptionState.RELEASED,
-}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RedemptionRequest:
-    """POST /v1/redemptions. ``ship_to``: an address, where the sponsor lets goods be shipped."""
-
-    redemption: str
-    grant: str
-    store: str
-    visit: str
-    lines: list[CartLine]
-    ship_to: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CoveredLine:
-    """How many pieces of a line, and how much of its total, the sponsor pays."""
-
-    line_id: str
-    gtin: str
-    quantity: int
-    total_minor: int
-    covered_quantity: int
-    covered_minor: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Redemption:
-    """``refused``: nothing is covered, all of it is the consumer's."""
-
-    redemption: str
-    grant: str
-    state: str
-    currency: str
-    sponsor_minor: int
-    consumer_minor: int
-    handover: str
-    lines: list[CoveredLine]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FulfilRequest:
-    """POST /v1/redemptions/{id}/fulfil: the goods are with the consumer, or on their way.
-
-    ``consumer_hold``: the consumer's own; exactly the uncovered part is captured from it.
-    """
-
-    capture: str
-    merchant: str
-    purchase: str
-    handover: str
-    consumer_hold: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
-    """What is left for one redemption."""
-
-    items: int
-    amount_minor: int
-    item_minor: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RedemptionRow:
-    redemption: str
-    grant: str
-    store: str
-    visit: str
-    interval_no: int
-    sponsor_minor: int
-    consumer_minor: int
-    hold: str | None
-    ship_to: str
-    handover: str
-    state: RedemptionState
-
-
 # --- rules ------------------------------------------------------------------------------------
 
 
-def cover(
-    lines: Sequence[CartLine], params: item_stores.Params, left: Limits, currency: str
-) -> list[CoveredLine]:
+def cover(lines: Sequence[CartLine], params: Params, left: Limits) -> list[CoveredLine]:
     """Piece by piece in the cart's order, while the limits last."""
     items, amount_minor = left.items, left.amount_minor
     covered = list[CoveredLine]()
     for line in lines:
         eligible = line.gtin in params.gtins or line.category in params.categories
         taken = list[int]()
-        for price in unit_prices(line, currency) if eligible else ():
+        for price in unit_prices(line) if eligible else ():
             if len(taken) < items and price <= left.item_minor:
                 if sum(taken) + price > amount_minor:
                     break
@@ -184,7 +90,7 @@ async def reserve(db: Transaction, call: Call, asked: RedemptionRequest) -> Answ
         return answer(201, await _reply(db, call, known), replayed=True)
     await _check_usable(db, call, sponsor, asked)
     left = await _left(db, call, sponsor, asked.grant)
-    lines = cover(normal(asked.lines), sponsor.params, left, sponsor.currency)
+    lines = cover(normal(asked.lines), sponsor.params, left)
     row = _new(asked, sponsor, lines, call.now_s)
     if row.hold is not None:
         await _hold(db, call, sponsor, row)

@@ -6,6 +6,7 @@ line amount never depends on a rounded price. ``en16931.py`` reads it back and c
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from xml.sax.saxutils import escape
 
@@ -17,6 +18,8 @@ INVOICE, CREDIT_NOTE = "380", "381"  # UNCL 1001
 PIECES = "C62"  # UN/ECE recommendation 20: one
 ON_ACCOUNT = "57"  # UNCL 4461: standing agreement
 CUSTOMIZATION = "urn:cen.eu:en16931:2017"
+# What XML 1.0 cannot hold, however it is written; it is left out.
+NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 NAMESPACE = "urn:oasis:names:specification:ubl:schema:xsd"
 
 
@@ -153,7 +156,7 @@ def _amount(document: Document, tag: str, minor: int) -> str:
 
 
 def _text(tag: str, text: str) -> str:
-    return f"<cbc:{tag}>{escape(text)}</cbc:{tag}>" if text else ""
+    return f"<cbc:{tag}>{escape(NO_XML.sub('', text))}</cbc:{tag}>" if text else ""
 
 
 def _group(tag: str, inner: str) -> str:

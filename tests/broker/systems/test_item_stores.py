@@ -17,7 +17,8 @@ from broker.systems.funds import FundingRequest
 from broker.systems.goods import CartLine
 from broker.systems.invitations import ClaimRequest, InvitationRequest
 from broker.systems.item_stores import ItemStoreRequest, Params, StoreSignal
-from broker.systems.redemptions import FulfilRequest, Limits, RedemptionRequest, cover
+from broker.systems.redemption_types import FulfilRequest, Limits, RedemptionRequest
+from broker.systems.redemptions import cover
 
 COLA, CRISPS = "04006381333931", "00012345678905"
 FOREVER_S = 2**40
@@ -199,7 +200,7 @@ def test_cover_never_exceeds_a_limit_and_every_cent_has_one_payer(
     lines: list[CartLine], items: int, amount: int, item: int
 ) -> None:
     left = Limits(items=items, amount_minor=amount, item_minor=item)
-    covered = cover(lines, params(), left, "EUR")
+    covered = cover(lines, params(), left)
     assert sum(line.covered_quantity for line in covered) <= items
     assert sum(line.covered_minor for line in covered) <= amount
     for line, one in zip(lines, covered, strict=True):

@@ -259,8 +259,8 @@ def test_pieces_together_give_back_the_whole_discount(minor: int, pieces: int, c
     one = Allocation(line_id="1", token_id="t", campaign="c", quantity=pieces, discount_minor=minor)
     first = min(cut, pieces)
     parts = (
-        coupon_returns.share(one, 0, first, "EUR"),
-        coupon_returns.share(one, first, pieces - first, "EUR"),
+        coupon_returns.share(one, 0, first),
+        coupon_returns.share(one, first, pieces - first),
     )
     assert sum(parts) == minor
 
