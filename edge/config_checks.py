@@ -293,7 +293,9 @@ def _boxes(config: StoreConfig) -> Iterator[Problem]:
     if config.mqtt.tls == "off" and config.mqtt.host and config.mqtt.host not in LOOPBACK:
         text = f'tls = "off": {config.mqtt.host} is another machine; use TLS'
         yield Problem(table="mqtt", key="tls", text=text)
-    devices = {str(d.id) for d in (*config.shelf_nodes, *config.readers, *config.gate_nodes)}
+    devices = {str(node.id) for node in config.shelf_nodes}
+    devices |= {str(reader.id) for reader in config.readers}
+    devices |= {str(node.id) for node in config.gate_nodes}
     devices |= {str(camera.id) for camera in config.cameras}
     for index, camera in enumerate(config.cameras):
         where: dict[str, Any] = {"table": "camera", "index": index, "id": camera.id, "key": "box"}
