@@ -81,9 +81,8 @@ def create_app(service: Service) -> FastAPI:
     )
     web.install_problems(app)
     app.router.routes.append(Served("/openapi.json", _described(openapi.document(ROUTES))))
-    for route in ROUTES:
-        handler = web.guarded(route.handler(service))
-        app.router.routes.append(Served(route.path, handler, methods=[route.method]))
+    for path, handlers in _by_path(service).items():
+        app.router.routes.append(Served(path, _dispatch(handlers), methods=list(handlers)))
     return app
 
 
@@ -286,6 +285,24 @@ _QUESTIONS = (
         ask=lambda call: _health,
     ),
 )
+
+
+def _by_path(service: Service) -> dict[str, dict[str, web.Handler]]:
+    """The handlers of each path by method: one route a path, so that 405 lists all of them."""
+    found: dict[str, dict[str, web.Handler]] = {}
+    for route in ROUTES:
+        found.setdefault(route.path, {})[route.method] = web.guarded(route.handler(service))
+    return found
+
+
+def _dispatch(handlers: dict[str, web.Handler]) -> web.Handler:
+    if len(handlers) == 1:
+        return next(iter(handlers.values()))
+
+    async def handle(request: Request) -> Response:
+        return await handlers["GET" if request.method == "HEAD" else request.method](request)
+
+    return handle
 
 
 def _described(document: dict[str, Any]) -> web.Handler:

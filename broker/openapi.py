@@ -32,6 +32,9 @@ LIMIT = {
 }
 AFTER = {"name": "after", "in": "query", "schema": STRING | {"maxLength": 256}}
 CURRENCY = {"name": "currency", "in": "query", "schema": STRING | {"enum": sorted(EXPONENT)}}
+# Or a signature of RFC 9421, for which OpenAPI has no word.
+SECURITY = {"key": {"type": "http", "scheme": "bearer"}}
+WITH_KEY: list[dict[str, list[str]]] = [{"key": []}]
 PAGED = (AFTER, LIMIT)  # of a question that answers page by page
 
 
@@ -47,16 +50,19 @@ class Documented(Protocol):
     @property
     def name(self) -> str: ...
     @property
-    def types(self) -> tuple[type, ...]: ...
+    def types(self) -> tuple[type, ...]:
+        """What is taken, and last what is given; nothing of a route that gives no JSON."""
+
     def openapi(self) -> dict[str, Any]: ...
 
 
 def document(routes: Iterable[Documented]) -> dict[str, Any]:
     """The whole document."""
     app = FastAPI(title="Walkout broker", version="1")
-    kinds: set[type] = {Problem}
+    taken, given = set[type](), set[type]((Problem,))
     for route in routes:
-        kinds |= {kind for kind in route.types if _named(kind)}
+        taken |= {kind for kind in route.types[:-1] if _named(kind)}
+        given |= {kind for kind in route.types[-1:] if _named(kind)}
         app.add_api_route(
             route.path,
             _described,
@@ -67,7 +73,9 @@ def document(routes: Iterable[Documented]) -> dict[str, Any]:
             openapi_extra=route.openapi(),
         )
     found: dict[str, Any] = app.openapi()
-    found.setdefault("components", {})["schemas"] = schema_of(*kinds)
+    components = found.setdefault("components", {})
+    components["schemas"] = schema_of(taken, given)
+    components["securitySchemes"] = SECURITY
     return found
 
 

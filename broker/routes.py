@@ -151,8 +151,8 @@ class Command:
             ledger = await service.ledgers.of(key.tenant)
             body = {} if self.takes is Nothing else await checked_body(request, admitted)
             asked: Any = typed(body, self.takes)
-            call = _call(service, key, request, now_s, edits=self.edits)
             claim = web.claim(request, key.tenant, body)
+            call = _call(service, key, request, now_s, edits=self.edits)
 
             def job(db: Transaction) -> Awaitable[Answer]:
                 return idempotency.claimed(
@@ -182,6 +182,7 @@ class Command:
         described: dict[str, Any] = {
             "parameters": [*headers, *openapi.path_parameters(self.path)],
             "responses": openapi.responses(self.status, self.gives),
+            "security": openapi.WITH_KEY,
         }
         if self.takes is not Nothing:
             described["requestBody"] = {"required": True, "content": openapi.content(self.takes)}
@@ -262,6 +263,7 @@ class Question:
         return {
             "parameters": [*openapi.path_parameters(self.path), *self.query],
             "responses": openapi.responses(self.status, self.gives),
+            "security": openapi.WITH_KEY if self.scope else [],
         }
 
 

@@ -7,7 +7,7 @@ Types are the dataclasses of ``messages/contract.py``; amounts are JSON integers
 from __future__ import annotations
 
 import re
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from functools import cache
 from typing import Any, TypeVar, cast
@@ -156,16 +156,23 @@ def also(rules: Mapping[str, Rule]) -> None:
             raise ValueError(f"{name} has another rule: a field means the same in every message")
 
 
-def schema_of(*kinds: type) -> dict[str, Any]:
-    """JSON schemas of the types by name, bounds included, for the OpenAPI document."""
-    _, components = msgspec.json.schema_components(
-        kinds, ref_template="#/components/schemas/{name}"
-    )
-    for component in components.values():
+def schema_of(taken: Iterable[type], given: Iterable[type]) -> dict[str, Any]:
+    """JSON schemas of the types by name, for the OpenAPI document.
+
+    What is taken has the bounds of its fields; a reply may say what no request may, such as "".
+    """
+    asked, components = _components(taken), _components(given)
+    for kind, component in asked.items():
+        components[kind] = component
         for name, field in component.get("properties", {}).items():
             if name in RULES:
                 _bound(field, RULES[name].schema())
     return components
+
+
+def _components(kinds: Iterable[type]) -> dict[str, Any]:
+    _, found = msgspec.json.schema_components(kinds, ref_template="#/components/schemas/{name}")
+    return found
 
 
 def _bound(field: dict[str, Any], bounds: dict[str, Any]) -> None:

@@ -143,10 +143,10 @@ def claim(request: Request, tenant: str, body: object) -> Claim:
 def query_counter(
     query: Mapping[str, str], name: str, default: int, most: int = COUNTER_MAX
 ) -> int:
-    """A whole number from the query; raises ProblemError 422."""
-    text = query.get(name, str(default))
-    if not COUNTER.fullmatch(text) or int(text) > most:
-        raise ProblemError(422, "invalid-query", f"not within 0 and {most}", param=name)
+    """A whole number from the query, at least 1 of a ``limit``; raises ProblemError 422."""
+    text, least = query.get(name, str(default)), int(name == "limit")
+    if not COUNTER.fullmatch(text) or not least <= int(text) <= most:
+        raise ProblemError(422, "invalid-query", f"not within {least} and {most}", param=name)
     return int(text)
 
 

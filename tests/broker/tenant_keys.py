@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import time
+import uuid
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,13 +29,13 @@ class Caller:
 
     url: str
     key: str
-    numbers: list[int] = field(default_factory=lambda: [0])
+    numbers: Iterator[int] = field(default_factory=itertools.count)
+    run: str = field(default_factory=lambda: uuid.uuid4().hex)
 
     def ask(self, method: str, path: str, body: Any = None, **headers: str) -> requests.Response:
-        self.numbers[0] += 1
         sent = {"Authorization": f"Bearer {self.key}"}
         if method != "GET":
-            sent["Idempotency-Key"] = f"{id(self)}-{self.numbers[0]}"
+            sent["Idempotency-Key"] = f"{self.run}-{next(self.numbers)}"
         sent |= {name.replace("_", "-"): value for name, value in headers.items()}
         return requests.request(method, self.url + path, json=body, headers=sent, timeout=20)
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import requests
 from both_databases import Ledger
+from example_bodies import WORD, body_of
 from running_broker import Broker, capture_body, hold_body
 from tenant_keys import admin, caller
 
@@ -19,7 +20,7 @@ from broker.api import ROUTES
 from broker.database import DatabaseError
 from broker.key_commands import Wanted
 from broker.rate_limits import BUCKETS_MAX, Buckets
-from broker.routes import Command
+from broker.routes import Route
 
 
 def test_key_is_shown_once_stored_hashed_and_dead_once_revoked(
@@ -52,63 +53,83 @@ def test_key_is_shown_once_stored_hashed_and_dead_once_revoked(
         key_commands.create_key(where, Wanted(tenant="nowhere", name="x", scopes="books"), True)
 
 
-# Objects of the main tenant that the matrix asks for by name: kind in the path -> id.
-def made_objects(broker: Broker) -> dict[str, str]:
-    broker.account("matrix")
-    broker.hold("matrix-1", "matrix")
-    broker.post("/v1/holds/hold-matrix-1/capture", capture_body("matrix-1", 300))
-    broker.hold("matrix-2", "matrix")
-    return {
-        "accounts": "matrix",
-        "holds": "hold-matrix-2",
-        "captures": "capture-matrix-1",
-    }
+def made_objects(broker: Broker) -> None:
+    """Objects of the main tenant, all called ``matrix``."""
+    ours = admin(broker)
+    account = {"account": WORD, "currency": "EUR", "limit_minor": 90_000}
+    assert ours.post("/v1/accounts", account).ok
+    for number, hold in enumerate(("matrix-1", WORD)):
+        wish = hold_body(f"matrix-{number}", WORD) | {"hold": hold}
+        assert ours.post("/v1/holds", wish).ok
+    paid = capture_body("matrix-1", 300) | {"capture": WORD}
+    assert ours.post("/v1/holds/matrix-1/capture", paid).ok
+    first = {"If_Match": '"0"'}
+    for path, body in (
+        ("/v1/merchants/matrix", {"public_key": "0" * 62 + "01"}),
+        ("/v1/screening-policies/matrix", {"rules": []}),
+        ("/v1/display-items/matrix", {"name": "x", "price_minor": 5, "currency": "EUR"}),
+    ):
+        assert ours.ask("PUT", path, body, **first).ok, path
+    bids = {"region": "DE", "closes_in_s": 80_000, "criteria": ["total"]}
+    goods = {"items": ["x"], "currency": "EUR", "ceiling_minor": 5}
+    for path, body in (
+        ("/v1/carts", {"cart": WORD, "account": WORD, "currency": "EUR"}),
+        ("/v1/screenings", {"screening": WORD, "store": WORD, "evidence": []}),
+        ("/v1/bid-requests", {"request": WORD, **goods, **bids}),
+        ("/v1/wallets", {"wallet": WORD, "currency": "EUR"}),
+    ):
+        assert ours.post(path, body).ok, path
 
 
-BODIES: dict[str, Any] = {
-    "/v1/holds": hold_body("matrix-9", "matrix"),
-    "/v1/entry-credentials": {"account": "matrix", "store": "lab"},
-    "/v1/payments": {"payment": "m", "account": "matrix", "amount_minor": 1, "currency": "EUR"},
-    "/v1/holds/{id}/adjust": {"amount_minor": 1},
-    "/v1/holds/{id}/capture": capture_body("matrix-2", 300),
-    "/v1/captures/{id}/refund": {"refund": "mr", "amount_minor": 1, "currency": "EUR"},
-}
-
-# The id need not exist: the chart's own names, and a revoked id that never was, in its own ledger.
-WITHOUT_OBJECT = {"/v1/ledger-accounts/{id}", "/v1/transactions/{id}/revoke"}
+def _before_it_has_any_itself(route: Route) -> int:
+    """Lists first, then what names an object, and at last what makes some."""
+    return 1 if "{" in route.path else 2 * (route.method != "GET")
 
 
-def test_no_endpoint_gives_a_foreign_tenant_anything_of_ours(
+def told(reply: requests.Response, named: str) -> tuple[int, str]:
+    """The answer without the name that was asked for; what was made has codes of its own."""
+    text = reply.text.replace(named, "?")
+    return reply.status_code, "" if reply.status_code == 201 else text
+
+
+def test_no_endpoint_tells_a_foreign_tenant_that_ours_exists(
     broker: Broker, tmp_path: Path
 ) -> None:
-    """Every route of the table, asked with a foreign key that has every scope."""
-    objects = made_objects(broker)
+    """Every route, well-formed, with a foreign key of every scope.
+
+    What is ours looks exactly like what never was: the same status and the same words.
+    """
+    made_objects(broker)
+    document = requests.get(f"{broker.url}/openapi.json", timeout=20).json()
     before = broker.get("/v1/books?currency=EUR").json()
     foreign = caller(broker, tmp_path, "foreign")
-    asked = 0
-    for route in ROUTES:
+    found, effects = dict[int, int](), list[str]()
+    for route in sorted(ROUTES, key=_before_it_has_any_itself):
         if not route.scope:
             continue
-        named = objects.get(route.path.split("/")[2], "matrix")
-        path = re.sub(r"{\w+}", lambda found, n=named: n, route.path)  # type: ignore[misc]
-        body = BODIES.get(route.path, {}) if isinstance(route, Command) else None
-        reply = foreign.ask(route.method, path, body, **({"If-Match": '"1"'} if body else {}))
-        asked += 1
-        if "{" in route.path and route.path not in WITHOUT_OBJECT:
-            assert reply.status_code in (403, 404, 422), (route.path, reply.text)
-            assert reply.status_code != 422 or route.path not in BODIES
-        if reply.ok and route.path not in WITHOUT_OBJECT:
-            assert "matrix" not in reply.text, route.path
-    assert asked >= 15
-    for path, body in BODIES.items():  # well-formed, so that nothing else can be in the way
-        named = objects.get(path.split("/")[2], "")
-        reply = foreign.post(path.replace("{id}", named), body)
-        assert reply.status_code == 404, (path, reply.text)
+        body = body_of(document, route.path, route.method)
+        text, answers = json.dumps(body), list[tuple[int, str]]()
+        for named in (WORD, "neverwas"):
+            path = re.sub(r"{\w+}", lambda _, n=named: n, route.path)  # type: ignore[misc]
+            asked = json.loads(text.replace(WORD, named))
+            reply = foreign.ask(route.method, path, asked, If_Match='"1"')
+            answers.append(told(reply, named))
+        assert answers[0] == answers[1], (route.path, answers)
+        found[answers[0][0]] = found.get(answers[0][0], 0) + 1
+        if answers[0][0] < 300 and route.method != "GET":
+            effects.append(route.path)
+    assert set(found) <= {200, 201, 401, 402, 403, 404, 409, 412, 422}, found
+    assert found[404] + found.get(403, 0) >= len(ROUTES) // 3, found
+    assert not [path for path in effects if "{id}" in path and path not in WITHOUT_OBJECT], effects
     assert broker.get("/v1/books?currency=EUR").json() == before
-    assert foreign.get("/v1/books").json()["balances"] == {}
-    assert foreign.get("/v1/ledger-accounts/shopper_receivable:matrix").json()["balance_minor"] == 0
     actors = {entry["actor"] for entry in foreign.get("/v1/audit").json()["entries"]}
     assert all(actor.startswith("foreign/") for actor in actors)
+
+
+CARD = "4111111111111111"  # a number that providers publish for tests
+
+# What these name need not exist: it is made, in the foreign tenant's own ledger.
+WITHOUT_OBJECT = {"/v1/transactions/{id}/revoke", "/v1/merchants/{id}/insiders/{account}"}
 
 
 def test_two_tenants_use_the_same_ids_and_keys_apart(broker: Broker, tmp_path: Path) -> None:
@@ -206,3 +227,26 @@ def test_revoked_and_expired_keys_are_nobodys(ledger: Ledger) -> None:
     assert ledger.runner.run(ring.signer(key_id)) is None
     clock[0] = 100
     assert ledger.runner.run(ring.bearer(whole)) is None
+
+
+def test_card_number_in_any_field_of_any_route_is_refused(broker: Broker) -> None:
+    """Each text of each body, one at a time, holds a card number; so does each name in a path."""
+    document = requests.get(f"{broker.url}/openapi.json", timeout=20).json()
+    ours, fields = admin(broker), 0
+    for route in ROUTES:
+        path = re.sub(r"{\w+}", WORD, route.path)
+        if path != route.path:
+            card = re.sub(r"{\w+}", CARD, route.path)
+            assert ours.ask(route.method, card, {}).status_code in (401, 422), route.path
+        text = json.dumps(body_of(document, route.path, route.method))
+        for place in [
+            m.span() for m in re.finditer(r'(?<=: ")[^"]*(?=")|(?<=\[")[^"]*(?=")', text)
+        ]:
+            asked = json.loads(text[: place[0]] + CARD + text[place[1] :])
+            reply = ours.ask(route.method, path, asked, If_Match='"1"')
+            fields += 1
+            assert reply.status_code == 422, (route.path, asked, reply.text)
+            assert reply.json()["type"].endswith("/card-number"), (route.path, reply.text)
+            assert CARD not in reply.text
+    assert fields >= 100
+    assert CARD not in broker.log()
