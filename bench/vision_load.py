@@ -25,7 +25,7 @@ from messages.store_config import Camera, Paths, StoreConfig
 from messages.vision_config import Vision
 
 CAMERAS, IMAGES_PER_S = 4, 5.0
-SECONDS, WARM_S = 20.0, 6.0
+SECONDS, WARM_S, START_S_MAX = 20.0, 6.0, 60.0
 NOISE_SD = 1.5  # of 255, one pixel: a camera of this decade in a lit shop
 EMPTY_IMAGES = 260
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
@@ -36,9 +36,12 @@ class Counted:
 
     def __init__(self) -> None:
         self.packets = 0
+        self.first = asyncio.Event()
 
     def put(self, observation: Observation, journalled: Any = None) -> None:
-        self.packets += isinstance(observation, PersonDetections)
+        if isinstance(observation, PersonDetections):
+            self.packets += 1
+            self.first.set()
 
     def now_ns(self) -> int:
         return time.monotonic_ns()
@@ -70,8 +73,8 @@ async def _measured(config: StoreConfig) -> dict[str, float]:
     fleet = DetectorFleet(config, sink)
     tasks = [asyncio.create_task(link.run()), asyncio.create_task(fleet.run())]
     try:
+        await asyncio.wait_for(sink.first.wait(), START_S_MAX)
         await asyncio.sleep(WARM_S)
-        await asyncio.sleep(1.1)  # the processes speak each second
         cpu_s, at_s, before = _cpu_s(fleet), time.monotonic(), dict(fleet.health.counters)
         own_s, packets = time.process_time(), sink.packets
         await asyncio.sleep(SECONDS)

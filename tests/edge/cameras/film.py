@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import struct
 import subprocess
 import time
 from collections.abc import Callable
@@ -22,6 +23,17 @@ def film() -> Path:
     """``vtest.avi``; fetched where it is missing, as a user would."""
     subprocess.run([PETS / "get-video.sh"], check=True, timeout=300)
     return VIDEO
+
+
+def slow_film(folder: Path) -> Path:
+    """The same at five images a second, so that it lasts 159 s: slow machines need them."""
+    data = bytearray(film().read_bytes())
+    rate = data.index(b"strh") + 8 + 24  # AVISTREAMHEADER: dwScale stands before it
+    assert struct.unpack_from("<II", data, rate - 4) == (1, 10)
+    struct.pack_into("<I", data, rate, 5)
+    path = folder / "film.avi"
+    path.write_bytes(data)
+    return path
 
 
 def watching(folder: Path, url: str | Path, **more: Any) -> StoreConfig:

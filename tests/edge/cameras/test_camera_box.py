@@ -39,7 +39,7 @@ from hardware.protocol.camera_link import LinkError
 from messages.codec import encode
 from messages.observations import DeviceState, PersonDetections
 from messages.vision_config import Mqtt
-from tests.edge.cameras.film import PETS, Inbox, film
+from tests.edge.cameras.film import PETS, Inbox, slow_film
 from tests.edge.cameras.film import until as arrives
 
 MOSQUITTO = shutil.which("mosquitto") or "/usr/sbin/mosquitto"
@@ -157,7 +157,7 @@ def test_broker_and_daemon_are_killed_and_the_journal_has_every_packet(
 ) -> None:
     install(["nanodet"])
     toml = (PETS / "store.toml").read_text() + broker.table
-    toml = toml.replace('url = "vtest.avi"', f'url = "{film()}"\nbox = "aisle-3"')
+    toml = toml.replace('url = "vtest.avi"', f'url = "{slow_film(tmp_path)}"\nbox = "aisle-3"')
     toml = toml.replace("images_per_s = 10.0", "images_per_s = 5.0\nmodel_width_px = 320")
     config = str(tmp_path / "store.toml")
     Path(config).write_text(toml)

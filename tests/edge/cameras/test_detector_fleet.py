@@ -30,7 +30,7 @@ from hardware.drivers.camera_link import CameraLink
 from messages.observations import DeviceState
 from messages.store_config import StoreConfig
 from messages.vision_config import Model
-from tests.edge.cameras.film import PETS, Inbox, film, until, watching
+from tests.edge.cameras.film import PETS, Inbox, film, slow_film, until, watching
 
 # Three people in the first image, read off by eye: x1, y1, x2, y2.
 IN_THE_FIRST_IMAGE = np.array(
@@ -75,7 +75,7 @@ def test_a_film_becomes_detections_and_dead_processes_come_back(
     models: Path, tmp_path: Path
 ) -> None:
     """One life of a fleet: people, a killed detector, a killed reader, a clean end."""
-    config = watching(tmp_path, film(), images_per_s=5.0, model_width_px=320)
+    config = watching(tmp_path, slow_film(tmp_path), images_per_s=5.0, model_width_px=320)
 
     async def life() -> list[int]:
         inbox = Inbox()
@@ -121,7 +121,7 @@ def test_a_net_of_the_users_own_serves_a_camera_and_a_wrong_description_is_told(
     async def life(model: Model, done: Callable[[Inbox, DetectorFleet], bool]) -> str:
         folder = tmp_path / model.decoder
         folder.mkdir()
-        config = replace(watching(folder, film(), model="mine"), models=(model,))
+        config = replace(watching(folder, slow_film(folder), model="mine"), models=(model,))
         inbox = Inbox()
         async with running(config, inbox) as fleet:
             await until(lambda: done(inbox, fleet))
@@ -142,8 +142,9 @@ def test_a_dark_camera_says_so_and_costs_no_net(models: Path, tmp_path: Path) ->
     path = str(tmp_path / "dark.avi")
     writer = cv2.VideoWriter(path, cv2.VideoWriter.fourcc(*"MJPG"), 10, (768, 576))
     rng = np.random.default_rng(1)
-    for _ in range(40):
-        writer.write(rng.integers(0, 6, (576, 768, 3), dtype=np.uint8))
+    noise = [rng.integers(0, 6, (576, 768, 3), dtype=np.uint8) for _ in range(5)]
+    for k in range(250):
+        writer.write(noise[k % 5])
     writer.release()
     config = watching(tmp_path, path)
 
@@ -161,7 +162,10 @@ def test_a_dark_camera_says_so_and_costs_no_net(models: Path, tmp_path: Path) ->
 
 def test_detectors_beside_the_daemon_send_to_its_socket(models: Path, tmp_path: Path) -> None:
     toml = (PETS / "store.toml").read_text().replace("[vision]", '[vision]\nprocess = "apart"')
-    toml = toml.replace('"vtest.avi"', f'"{film()}"') + '[paths]\ncamera_socket = "cameras.sock"\n'
+    toml = (
+        toml.replace('"vtest.avi"', f'"{slow_film(tmp_path)}"')
+        + '[paths]\ncamera_socket = "cameras.sock"\n'
+    )
     path = tmp_path / "store.toml"
     path.write_text(toml)
     config = load(path)
@@ -191,9 +195,9 @@ def port() -> int:
 
 
 @pytest.fixture
-def server(port: int) -> Iterator[subprocess.Popen[bytes]]:
+def server(port: int, tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
     """The film from a real RTSP server, which plays it once somebody watches."""
-    command = [sys.executable, str(PETS / "serve.py"), str(film()), str(port)]
+    command = [sys.executable, str(PETS / "serve.py"), str(slow_film(tmp_path)), str(port)]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, stdout=pipe, start_new_session=True) as running:
         assert running.stdout is not None
