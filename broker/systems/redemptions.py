@@ -108,8 +108,8 @@ async def fulfil(db: Transaction, call: Call, asked: FulfilRequest) -> Answer:
     row, sponsor = await _locked(db, call, call.named)
     if row.state is RedemptionState.FULFILLED:
         return await _fulfilled_before(db, call, row, asked)
-    hold = await funds.hold_of(db, row.hold or "", call.now_s)
     state = advance(REDEMPTION_STATES, row.state, RedemptionSignal.FULFIL, "redemption")
+    hold = await funds.hold_of(db, row.hold or "", call.now_s)
     request = _capture(asked.capture, asked, row.sponsor_minor, sponsor.currency)
     journal = await funds.capture(db, hold, request, call.now_s)
     if row.consumer_minor and asked.consumer_hold:

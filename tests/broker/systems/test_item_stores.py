@@ -119,6 +119,7 @@ def test_split_visits_share_the_interval_and_a_new_day_starts_anew(desk: Desk) -
     assert desk.do(redemptions.reserve, wish(grant, "r1"))["sponsor_minor"] == 400
     assert desk.do(redemptions.reserve, wish(grant, "r2"))["sponsor_minor"] == 200
     assert desk.do(redemptions.reserve, wish(grant, "r3"))["state"] == "refused"
+    assert desk.refused(redemptions.fulfil, done("r3"), id="r3") == "wrong-state"
     desk.do(redemptions.release, Nothing(), id="r1")
     assert desk.do(redemptions.reserve, wish(grant, "r4"))["sponsor_minor"] == 400
     desk.now_s += item_stores.DAY_S
