@@ -29,6 +29,7 @@ from scipy.optimize import linear_sum_assignment
 from edge.config import load
 from edge.engine import Engine
 from edge.journal_follower import JournalFollower
+from edge.recording_format import RecordingError
 from edge.vision.camera_model import camera_model, floor_points
 from messages.observations import PersonDetections
 from messages.store_config import StoreConfig
@@ -52,8 +53,8 @@ class Instant:
     where: np.ndarray
 
 
-def run_store(folder: Path, *, rtsp: bool, seconds: float) -> StoreConfig:
-    """The daemon on the film for so many seconds; the configuration that it ran with."""
+def run_store(folder: Path, *, rtsp: bool, seconds: float, images: int) -> StoreConfig:
+    """The daemon on the film for so long, or so many images; the configuration it ran with."""
     url = f"rtsp://127.0.0.1:{PORT}/view-1" if rtsp else str(HERE / "vtest.avi")
     toml = (HERE / "store.toml").read_text().replace('url = "vtest.avi"', f'url = "{url}"')
     path = folder / "store.toml"
@@ -62,7 +63,9 @@ def run_store(folder: Path, *, rtsp: bool, seconds: float) -> StoreConfig:
     server = subprocess.Popen(command) if rtsp else None
     daemon = subprocess.Popen([sys.executable, "-m", "walkout", "run", "--config", str(path)])
     try:
-        time.sleep(seconds)
+        end_s = time.monotonic() + seconds
+        while time.monotonic() < end_s and not 0 < images <= images_seen(folder / "journal.db"):
+            time.sleep(1.0)
     finally:
         daemon.send_signal(signal.SIGTERM)
         daemon.wait()
@@ -70,6 +73,17 @@ def run_store(folder: Path, *, rtsp: bool, seconds: float) -> StoreConfig:
             server.terminate()
             server.wait()
     return load(path)
+
+
+def images_seen(journal: Path) -> int:
+    """How many images the journal knows of by now."""
+    try:
+        follower = JournalFollower(journal)
+        steps = list(follower.steps_after(0, with_last=True))
+    except RecordingError:
+        return 0  # it is being made
+    follower.close()
+    return sum(isinstance(o, PersonDetections) for step in steps for o in step.observations)
 
 
 def tracks_of(config: StoreConfig) -> tuple[list[Instant], float]:
@@ -187,10 +201,13 @@ def main() -> int:
     parser.add_argument("--rtsp", action="store_true", help="serve the film by serve.py")
     parser.add_argument("--truth", type=Path, help="gt.txt of PETS09-S2L1")
     parser.add_argument("--seconds", type=float, default=84.0, help="how long the daemon runs")
+    parser.add_argument("--images", type=int, default=0, help="stop after so many images")
     parser.add_argument("--out", type=Path, required=True, help="the picture, an .svg")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="walkout-pets-") as folder:
-        config = run_store(Path(folder), rtsp=given.rtsp, seconds=given.seconds)
+        config = run_store(
+            Path(folder), rtsp=given.rtsp, seconds=given.seconds, images=given.images
+        )
         tracks, first_s = tracks_of(config)
     found = {"instants": len(tracks), "tracks": len({i for t in tracks for i in t.who.tolist()})}
     truth = truth_of(given.truth, config) if given.truth else []
