@@ -1,8 +1,8 @@
 """Which detection belongs to which track, for all cameras of an instant.
 
 Pairs within the cutoff are found by a sweep over x. Most tracks and detections have one partner;
-those are taken at once, and only the rest goes through optimal assignment, camera by camera (one
-camera shows a person once). Unexplained detections are clustered into newborn tracks.
+those are taken at once, and only the rest goes through optimal assignment, a person once in each
+camera. Unexplained detections are clustered into newborn tracks.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edge.vision.assignment import linear_sum_assignment
+from edge.vision.assignment import components, linear_sum_assignment
 from edge.vision.detections import FloorDetections
 from edge.vision.ground_filter import XX, XY, YY
 from messages.arrays import Bools, Floats, Ints
@@ -20,7 +20,8 @@ CUTOFF2 = 11.8  # squared normalized distance: 99.7 % of true pairs (chi-square,
 MISS_COST = CUTOFF2 + 3.0  # dearer than any pair: a detection in reach is explained if it can be
 REACH_MAX_M = 1.5  # a track that vague is hidden anyway; bounds the sweep
 TENTATIVE_COST = 3.0  # a confirmed person explains a box before a newborn does
-TOGETHER_MAX = 80  # ambiguous pairs of all cameras solved in one matrix; more: one per camera
+TOGETHER_MAX = 300  # ambiguous pairs solved in one matrix, cameras together; more are cut apart
+PROBLEM_PAIRS = 100  # into problems of about so many pairs
 TABLE_MAX = 4096  # row and place pairs up to which a table of all is faster than searching
 START_RADIUS_M = 0.7  # detections of one newborn in several cameras, calibration residual included
 OWN_SPACE_M = (
@@ -104,14 +105,21 @@ def assign(pairs: Pairs, camera: Ints, n: int) -> Bools:
     rest = (~alone).nonzero()[0]
     if not len(rest):
         return alone
-    if len(rest) <= TOGETHER_MAX:  # cameras share no row and no column: one problem is as good
-        alone[rest[_best(view[rest], pairs.detection[rest], pairs.cost[rest])]] = True
-        return alone
-    of = camera[pairs.detection[rest]]
-    for c in np.unique(of):
-        k = rest[of == c]
-        alone[k[_best(pairs.track[k], pairs.detection[k], pairs.cost[k])]] = True
+    for k in _apart(view, pairs.detection, rest):
+        alone[k[_best(view[k], pairs.detection[k], pairs.cost[k])]] = True
     return alone
+
+
+def _apart(row: Ints, column: Ints, k: Ints) -> list[Ints]:
+    """The pairs k in problems that share no row and no column, small ones together."""
+    if len(k) <= TOGETHER_MAX:
+        return [k]
+    label = components(row[k], column[k])
+    order = label.argsort(kind="stable")
+    k, label = k[order], label[order]
+    first = np.flatnonzero(np.concatenate(([True], label[1:] != label[:-1])))
+    problem = first // PROBLEM_PAIRS
+    return np.split(k, first[1:][problem[1:] != problem[:-1]])
 
 
 def _best(row: Ints, column: Ints, cost: Floats) -> Ints:

@@ -161,12 +161,27 @@ def mixed(encounters: Encounters, people: People, live: Bools, which: Bools, at_
     identity = people.identity.copy()
     rows = rows_of(people, encounters.track[which])
     p = exchange_probability(encounters, people, rows, live, which, at_ns)
-    for (a, b), chance in zip(rows, p, strict=True):
-        if a >= 0 and b >= 0:
-            blend = chance * (identity[b] - identity[a])
-            identity[a] += blend
-            identity[b] -= blend
+    for some in _turns(rows):
+        a, b = rows[some, 0], rows[some, 1]
+        blend = p[some][:, None] * (identity[b] - identity[a])
+        identity[a] += blend
+        identity[b] -= blend
     return identity
+
+
+def _turns(rows: Ints) -> list[list[int]]:
+    """Places of the pairs (e, 2) in turns in which no row occurs twice, each row in its order."""
+    turns: list[list[int]] = []
+    had: dict[int, int] = {}  # turns in which each row has had its place
+    for place, (a, b) in enumerate(rows.tolist()):
+        if a < 0 or b < 0:
+            continue
+        turn = max(had.get(a, 0), had.get(b, 0))
+        had[a] = had[b] = turn + 1
+        if turn == len(turns):
+            turns.append([])
+        turns[turn].append(place)
+    return turns
 
 
 def exchange_probability(

@@ -262,12 +262,13 @@ class PersonTracker:
         people = self.state.people
         elbow = pending & (people.distinct_ns == 0)
         elbow &= self.state.at_ns - people.born_ns < UNTOLD_NS
-        if not np.count_nonzero(elbow):
-            return np.asarray(elbow)
-        known = ((people.phase == KNOWN) & self._live()).nonzero()[0]
-        dx = people.mean[0][:, None] - people.mean[0, known]
-        dy = people.mean[1][:, None] - people.mean[1, known]
-        return np.asarray(elbow & (dx * dx + dy * dy < association.OWN_SPACE_M**2).any(axis=1))
+        rows = elbow.nonzero()[0]
+        if len(rows):
+            known = ((people.phase == KNOWN) & self._live()).nonzero()[0]
+            dx = people.mean[0, rows][:, None] - people.mean[0, known]
+            dy = people.mean[1, rows][:, None] - people.mean[1, known]
+            elbow[rows] = (dx * dx + dy * dy < association.OWN_SPACE_M**2).any(axis=1)
+        return np.asarray(elbow)
 
     def _ready(self, found: Ints, awaited: Bools, likelihood: Floats) -> tuple[Bools, Floats]:
         """(m,) which may be decided now, and the density of newcomers at each, 1/m2.

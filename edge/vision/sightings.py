@@ -188,6 +188,8 @@ def _fit(
     """All packets on the floor: boxes by ``body_fit``, points of senders that work there as
     they come."""
     pixel = [packet for packet in packets if packet.positions_store_m is None]
+    if not pixel and packets:
+        return _with_positions(packets, count, _NOBODY_FITTED)
     boxes: list[Floats | Floats32] = [_NO_BOX, *(p.boxes_px for p in pixel)]
     feet: list[Floats | Floats32] = [_NO_FOOT, *(p.feet_px for p in pixel)]
     fit = body_fit.fit(
@@ -200,6 +202,7 @@ def _fit(
     return fit if len(pixel) == len(packets) else _with_positions(packets, count, fit)
 
 
+_NOBODY_FITTED = body_fit.fit(np.zeros((0, 4)), np.zeros((0, 2)), [], [])
 _NO_BOX, _NO_FOOT, _NO_SCORE = np.zeros((0, 4)), np.zeros((0, 2)), np.zeros(0, np.float32)
 
 
