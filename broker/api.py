@@ -22,7 +22,9 @@ from broker import (
     books,
     chart,
     credentials,
+    lists,
     openapi,
+    operator_site,
     store,
     systems,
     transfers,
@@ -81,6 +83,7 @@ def create_app(service: Service) -> FastAPI:
     )
     web.install_problems(app)
     app.router.routes.append(Served("/openapi.json", _described(openapi.document(ROUTES))))
+    app.router.routes.extend(operator_site.served())
     for path, handlers in _by_path(service).items():
         app.router.routes.append(Served(path, _dispatch(handlers), methods=list(handlers)))
     return app
@@ -230,7 +233,38 @@ async def _keys(service: Service) -> Keys:
     return Keys(keys=[key.published for key in service.signing])
 
 
+def _account_list(call: Call) -> Callable[[Transaction], Awaitable[lists.AccountPage]]:
+    after, limit = call.page()
+    return lambda db: lists.accounts(db, after, limit)
+
+
+def _hold_list(call: Call) -> Callable[[Transaction], Awaitable[lists.HoldPage]]:
+    after, limit = call.page()
+    return lambda db: lists.holds(db, after, limit)
+
+
 _QUESTIONS = (
+    Question(
+        path="/v1/accounts",
+        scope="admin",
+        gives=lists.AccountPage,
+        ask=_account_list,
+        query=openapi.PAGED,
+    ),
+    Question(
+        path="/v1/holds",
+        scope="holds",
+        gives=lists.HoldPage,
+        ask=_hold_list,
+        query=openapi.PAGED,
+    ),
+    Question(
+        path="/v1/invariants",
+        scope="admin",
+        gives=lists.Soundness,
+        ask=lambda call: lists.soundness,
+        whole=True,
+    ),
     Question(
         path="/v1/accounts/{id}",
         scope="accounts",

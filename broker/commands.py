@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import sqlite3
 import sys
 from collections.abc import Awaitable, Callable
@@ -35,17 +36,20 @@ def migrate(where: DatabaseUrl, role: str, json_output: bool) -> int:
 
 
 def migrate_quietly(where: DatabaseUrl, role: str) -> list[schema.Migration]:
-    """Bring one ledger's tables up to date; what was run."""
+    """Bring one ledger's tables up to date; what was run. A new file is its owner's alone."""
     if where.path is not None:
         from broker.group_commit import connect
 
         if role:
             raise DatabaseError("SQLite has no roles: leave --role out")
+        before = os.umask(0o077)
         try:
             with closing(connect(where.path)) as db:
                 return schema.migrate_sqlite(db)
         except sqlite3.Error as error:
             raise DatabaseError(f"{where.path}: {error}") from error
+        finally:
+            os.umask(before)
     from broker import postgresql_database
 
     return asyncio.run(postgresql_database.migrate(where, role))
