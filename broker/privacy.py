@@ -46,6 +46,12 @@ class Personal:
 
 
 OWN = "account = $1"
+OWN_OR_WALLET = "account = $1 OR account = 'wallet:' || $1"  # a shopper's wallet has the same id
+RECEIVABLE_OR_WALLET = "account = $2 OR account = 'wallet:' || $1"
+HOLDS = f"""{RECEIVABLE_OR_WALLET} OR hold IN (SELECT r.hold FROM redemption r
+    JOIN item_grant g ON g.item_grant = r.item_grant WHERE g.consumer = $1)
+    OR hold IN (SELECT s.hold FROM coupon_share s
+    JOIN coupon_lock l ON l.coupon_lock = s.coupon_lock WHERE l.client = $1)"""
 LEDGER: tuple[Personal, ...] = (
     Personal(
         table="account",
@@ -68,7 +74,7 @@ LEDGER: tuple[Personal, ...] = (
         columns="hold, store, visit, credential, amount_minor, currency, created_s, expires_s,"
         " status, captured_minor, reason",
         holds="store, visit and credential of each reservation",
-        where="account = $2",
+        where=HOLDS,
         why="amounts stay for the books; where and when the shopper was does not",
         blank={"store": ERASED, "visit": ERASED, "credential": ERASED},
     ),
@@ -76,7 +82,7 @@ LEDGER: tuple[Personal, ...] = (
         table="capture",
         columns="capture, hold, merchant, purchase, amount_minor, currency, journal",
         holds="account id, merchant, purchase id and amount",
-        where=OWN,
+        where=OWN_OR_WALLET,
         why="books (append-only); commercial law keeps them for years",
     ),
     Personal(
@@ -90,21 +96,21 @@ LEDGER: tuple[Personal, ...] = (
         table="refund",
         columns="refund, capture, amount_minor, currency, to_provider_minor, reason",
         holds="amount and reason",
-        where="capture IN (SELECT capture FROM capture WHERE account = $1)",
+        where=f"capture IN (SELECT capture FROM capture WHERE {OWN_OR_WALLET})",
         why="books (append-only)",
     ),
     Personal(
         table="posting",
         columns="journal, line, account, amount_minor, currency",
         holds="the account id in what the shopper owed and paid",
-        where="account = $2",
+        where=RECEIVABLE_OR_WALLET,
         why="books (append-only, sealed by the hash chain)",
     ),
     Personal(
         table="ledger_account",
         columns="account, currency, floor_minor, balance_minor, held_minor",
         holds="what is owed and held",
-        where="account = $2",
+        where=RECEIVABLE_OR_WALLET,
         why="zero when erasure is possible at all",
     ),
     Personal(
@@ -193,6 +199,9 @@ async def erase(db: Transaction, account: str, now_s: int, actor: str) -> dict[s
     if state.held_minor or state.owed_minor:
         detail = f"{state.held_minor} held and {state.owed_minor} owed: settle or void them first"
         raise ProblemError(409, "account-not-settled", detail)
+    if await db.one(_PREPAID, account) is not None:
+        detail = "its wallet is not empty, or a gift of it may return: pay out or wait first"
+        raise ProblemError(409, "account-not-settled", detail)
     done: dict[str, int] = {}
     for one in personal():
         if one.delete:
@@ -246,6 +255,10 @@ def _literal(value: str | int) -> str:
     return str(value) if isinstance(value, int) else f"'{value}'"
 
 
+_PREPAID = """
+SELECT 1 FROM ledger_account WHERE account = 'wallet:' || $1 AND balance_minor <> 0
+UNION ALL SELECT 1 FROM gift WHERE wallet = $1 AND state = 'sent'
+"""
 _CLOSE = "UPDATE ledger_account SET floor_minor = 0 WHERE account = $1 AND currency = $2"
 _NOTE = "INSERT INTO erased VALUES ($1, $2) ON CONFLICT (account) DO NOTHING"
 _ANSWERS = (

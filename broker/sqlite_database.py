@@ -87,7 +87,7 @@ class SqliteDatabase:
             return finished(job(SqliteTransaction(db)))
 
 
-@lru_cache(maxsize=512)
+@lru_cache(maxsize=2048)
 def dialect(statement: str) -> str:
     """The statement as SQLite writes it: numbered values, no row locks."""
     return _VALUE.sub(r"?\1", statement).replace(" FOR UPDATE", "")

@@ -11,16 +11,18 @@ from both_databases import Ledger, account_of, capture_of, hold_of
 from desk import Desk
 from running_broker import Broker
 
-from broker import store
+from broker import privacy, store
 from broker.problems import ProblemError
 from broker.routes import Call, Command, Route
 from broker.systems import (
     associations_api,
     code_payments,
     item_stores_api,
+    payment_codes,
     promotions_api,
     statements,
     statements_api,
+    wallets,
     wallets_api,
 )
 from broker.systems.code_payments import TransactionRequest
@@ -149,3 +151,31 @@ def test_merchant_sees_and_does_nothing_of_another(desk: Desk) -> None:
         assert not isinstance(row, Command)
         with pytest.raises(ProblemError, match="unknown-merchant"):
             row.ask(desk.call(id="shop"))
+
+
+def test_erasure_waits_for_prepaid_money_and_then_forgets_where_the_shopper_was(
+    ledger: Ledger,
+) -> None:
+    desk = Desk(ledger)
+    ledger.do(lambda db: store.open_account(db, account_of("anna"), desk.now_s))
+    desk.do(wallets.open_wallet, wallets.WalletRequest(wallet="anna", currency="EUR"))
+    paid = wallets.TopupRequest(topup="t", amount_minor=500, currency="EUR")
+    desk.do(wallets.top_up, paid, id="anna")
+    wish = payment_codes.PaymentCodeRequest(
+        payment_request="p", wallet="anna", max_amount_minor=500
+    )
+    desk.do(payment_codes.issue, wish)
+    code = desk.code(payment_codes.PURPOSE, "p")
+    gate = payment_codes.ReserveRequest(code=code, merchant="shop", store="lab", visit="v")
+    desk.do(payment_codes.reserve, gate)
+    with pytest.raises(ProblemError, match="account-not-settled"):
+        ledger.do(lambda db: privacy.erase(db, "anna", desk.now_s, "test"))
+    charge = TransactionRequest(
+        transaction="t", code=code, merchant="shop", amount_minor=500, currency="EUR", purchase="p"
+    )
+    desk.do(code_payments.charge, charge)
+    shown = ledger.ask(lambda db: privacy.export(db, "anna"))["tables"]
+    assert [row["amount_minor"] for row in shown["capture"]["rows"]] == [500]
+    ledger.do(lambda db: privacy.erase(db, "anna", desk.now_s, "test"))
+    assert ledger.rows("SELECT store, visit FROM hold") == [("erased", "erased")]
+    assert desk.breaches() == {}
