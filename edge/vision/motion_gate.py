@@ -10,6 +10,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.vision.resize import resized
+
 GATE_PX = (320, 240)
 HISTORY = 300  # images until what stands still is background: a minute at five a second
 VARIANCE_MAX = 16.0  # squared deviations (OpenCV's default); lower fires at lamps
@@ -57,4 +59,4 @@ class ImageHealth:
 
 def small(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """An image at the gate's size."""
-    return np.asarray(cv2.resize(image, GATE_PX, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+    return resized(image, *GATE_PX)

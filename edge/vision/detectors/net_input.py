@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from edge.vision.detectors.found import Found
 from edge.vision.detectors.net_spec import NetSpec
+from edge.vision.resize import resized
 from messages.arrays import Floats, Floats32
 
 
@@ -29,13 +29,22 @@ def net_input(image: NDArray[np.uint8], spec: NetSpec) -> tuple[Floats32, Placem
     pixels, placement = _placed(image, spec, width, height)
     if spec.colour == "RGB":
         pixels = pixels[..., ::-1]
-    tensor = pixels.astype(np.float32)
-    if any(spec.mean) or any(v != 1.0 for v in spec.std):
+    if spec.layout == "NHWC":
+        return _scaled(pixels.astype(np.float32), spec)[None], placement
+    tensor = np.empty((1, 3, height, width), dtype=np.float32)
+    tensor[0] = pixels.transpose(2, 0, 1)
+    return np.ascontiguousarray(
+        _scaled(tensor.transpose(0, 2, 3, 1), spec).transpose(0, 3, 1, 2)
+    ), placement
+
+
+def _scaled(tensor: Floats32, spec: NetSpec) -> Floats32:
+    """(..., 3) in place: less the mean, by the deviation, where they change anything."""
+    if any(spec.mean):
         tensor -= np.array(spec.mean, dtype=np.float32)
+    if any(v != 1.0 for v in spec.std):
         tensor *= np.float32(1.0) / np.array(spec.std, dtype=np.float32)
-    if spec.layout == "NCHW":
-        tensor = tensor.transpose(2, 0, 1)
-    return np.ascontiguousarray(tensor[None]), placement
+    return tensor
 
 
 def in_image(found: Found, placement: Placement, width_px: int, height_px: int) -> Found:
@@ -63,21 +72,15 @@ def _placed(
         placement = Placement(
             scale_x=width / w, scale_y=height / h, offset_x_px=0.0, offset_y_px=0.0
         )
-        return _resized(image, width, height), placement
+        return resized(image, width, height), placement
     scale = min(width / w, height / h)
     new_w, new_h = round(w * scale), round(h * scale)
     centred = spec.pad == "centre"
     x, y = ((width - new_w) // 2, (height - new_h) // 2) if centred else (0, 0)
     placement = Placement(scale_x=scale, scale_y=scale, offset_x_px=x, offset_y_px=y)
-    small = _resized(image, new_w, new_h)
+    small = resized(image, new_w, new_h)
     if (new_w, new_h) == (width, height):
         return small, placement
     canvas = np.full((height, width, 3), spec.pad_value, dtype=np.uint8)
     canvas[y : y + new_h, x : x + new_w] = small
     return canvas, placement
-
-
-def _resized(image: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:
-    """Averaging where it shrinks, so that thin limbs do not vanish between samples."""
-    how = cv2.INTER_AREA if width < image.shape[1] else cv2.INTER_LINEAR
-    return np.asarray(cv2.resize(image, (width, height), interpolation=how), dtype=np.uint8)
