@@ -190,16 +190,11 @@ def exchange_probability(
     """(e,) probability that the two tracks of each chosen encounter were exchanged."""
     dt_s: Floats = (at_ns - encounters.start_ns[which]) * np.float64(1e-9)
     start, P_start = _moved(encounters.start_mean[which], encounters.start_covariance[which], dt_s)
-    e = len(dt_s)
     end = people.mean.T[rows]
-    P_end = full(people.covariance[:, rows.ravel()]).reshape(e, 2, 4, 4)
-    seen = live[rows].astype(np.float64)
-    straight, crossed = np.zeros(e), np.zeros(e)
-    for t in (0, 1):
-        straight += seen[:, t] * _log_likelihood(end[:, t], P_end[:, t], start[:, t], P_start[:, t])
-        crossed += seen[:, t] * _log_likelihood(
-            end[:, t], P_end[:, t], start[:, 1 - t], P_start[:, 1 - t]
-        )
+    P_end = full(people.covariance[:, rows.ravel()]).reshape(len(dt_s), 2, 4, 4)
+    fit = _log_likelihood(end[:, :, None] - start[:, None], P_end[:, :, None] + P_start[:, None])
+    fit *= live[rows][:, :, None]  # (e, end, start): a track that nobody sees tells nothing
+    straight, crossed = fit[:, 0, 0] + fit[:, 1, 1], fit[:, 0, 1] + fit[:, 1, 0]
     told_apart = np.maximum(encounters.closest[which] - EVEN2, 0.0) / FADE2
     log_odds = TEMPER * (crossed - straight) - told_apart
     return np.asarray(1.0 / (1.0 + np.exp(-np.clip(log_odds, -30.0, 30.0))))
@@ -218,12 +213,13 @@ def _moved(mean: Floats, covariance: Floats, dt_s: Floats) -> tuple[Floats, Floa
         Q[:, x, x + 2] = Q[:, x + 2, x] = SPEED_VAR * SPEED_TAU_S * (1 - b) ** 2
         Q[:, x + 2, x + 2] = SPEED_VAR * (1 - b * b)
     P = full(covariance.reshape(-1, 10).T).reshape(e, 2, 4, 4)
-    moved = np.einsum("eij,etj->eti", F, mean)
-    return moved, np.einsum("eij,etjk,elk->etil", F, P, F) + Q[:, None]
+    F = F[:, None]
+    return (F @ mean[..., None])[..., 0], F @ P @ F.swapaxes(-1, -2) + Q[:, None]
 
 
-def _log_likelihood(end: Floats, P_end: Floats, start: Floats, P_start: Floats) -> Floats:
-    d, C = end - start, P_end + P_start
-    _, log_det = np.linalg.slogdet(C)
-    normalized = np.linalg.solve(C, d[..., None])[..., 0]
-    return np.asarray(-0.5 * ((d * normalized).sum(axis=-1) + log_det))
+def _log_likelihood(d: Floats, C: Floats) -> Floats:
+    """(...) of differences (..., 4) with covariance (..., 4, 4), up to a constant."""
+    L = np.linalg.cholesky(C)
+    z = np.linalg.solve(L, d[..., None])[..., 0]
+    half_log_det = np.log(L.diagonal(axis1=-2, axis2=-1)).sum(axis=-1)
+    return np.asarray(-0.5 * (z * z).sum(axis=-1) - half_log_det)
