@@ -71,13 +71,11 @@ class Admission:
 
     async def _known(self, request: Request, now_s: int, *, command: bool) -> Admitted:
         values = request.headers.getlist("authorization")
-        signed = "signature" in request.headers or "signature-input" in request.headers
-        if signed and not values:
+        if not values and "signature-input" in request.headers:
             return await self._signer(request, now_s, command=command)
         scheme, _, presented = values[0].partition(" ") if len(values) == 1 else ("", "", "")
-        key = None
-        if scheme.lower() == "bearer" and not signed:
-            key = await self.ring.bearer(presented.strip())
+        bearer = scheme.lower() == "bearer"
+        key = await self.ring.bearer(presented.strip()) if bearer else None
         if key is None:
             raise unauthorized("a known Bearer key, or a service's signature, is needed")
         return Admitted(key=key)

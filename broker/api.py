@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
-from fastapi import FastAPI, Request, Response
+from fastapi import Request, Response
+from starlette.applications import Starlette
 from starlette.routing import Route as Served
 
 from broker import (
@@ -67,25 +68,20 @@ class Keys:
     keys: list[CredentialKey]
 
 
-def create_app(service: Service) -> FastAPI:
+def create_app(service: Service) -> Starlette:
     """The broker as an ASGI application.
 
-    FastAPI writes the OpenAPI document; requests go to plain Starlette routes, since ours read
-    their bodies themselves and FastAPI's way to a handler costs half as much again.
+    FastAPI writes the OpenAPI document; requests go to plain routes of Starlette, on which it
+    stands, since ours read their bodies themselves and FastAPI's way to a handler costs half as
+    much again. Routes are tried in order: the hot path is first.
     """
-    app = FastAPI(
-        title="Walkout broker",
-        version="1",
-        docs_url=None,
-        redoc_url=None,
-        openapi_url=None,
-        lifespan=service.serving,
-    )
+    served = [
+        Served(path, _dispatch(handlers), methods=list(handlers))
+        for path, handlers in _by_path(service).items()
+    ]
+    described = Served("/openapi.json", _described(openapi.document(ROUTES)))
+    app = Starlette(routes=[*served, described, *operator_site.served()], lifespan=service.serving)
     web.install_problems(app)
-    app.router.routes.append(Served("/openapi.json", _described(openapi.document(ROUTES))))
-    app.router.routes.extend(operator_site.served())
-    for path, handlers in _by_path(service).items():
-        app.router.routes.append(Served(path, _dispatch(handlers), methods=list(handlers)))
     return app
 
 

@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
-from fastapi import FastAPI, Request, Response
+from fastapi import Request, Response
+from starlette.applications import Starlette
 
 from broker import audit, idempotency, openapi, transfers, web
 from broker.admission import Admission, checked_body
@@ -56,7 +57,7 @@ class Service:
         self.in_flight = web.InFlight()
 
     @asynccontextmanager
-    async def serving(self, app: FastAPI) -> AsyncIterator[None]:
+    async def serving(self, app: Starlette) -> AsyncIterator[None]:
         """The ledgers open, and kept in order, while the application serves."""
         await self.ledgers.start()
         writer = asyncio.create_task(self._write_refusals(), name="write refusals")

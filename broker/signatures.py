@@ -20,6 +20,7 @@ import hmac
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -109,7 +110,7 @@ def verify(
     _check_covered(signature.components, message, command=command)
     base = signature_base(message, signature.components, signature.inner)
     try:
-        Ed25519PublicKey.from_public_bytes(public_key).verify(signature.signed, base)
+        _key(public_key).verify(signature.signed, base)
     except (InvalidSignature, ValueError):
         raise SignatureError("the signature is not this key's over this request") from None
 
@@ -160,6 +161,11 @@ def signed_headers(
     signed = base64.b64encode(private.sign(signature_base(whole, names, inner))).decode()
     added = {"Signature-Input": f"{LABEL}={inner}", "Signature": f"{LABEL}=:{signed}:"}
     return added | ({"Content-Digest": headers["content-digest"]} if body else {})
+
+
+@lru_cache(maxsize=1024)
+def _key(public_key: bytes) -> Ed25519PublicKey:
+    return Ed25519PublicKey.from_public_bytes(public_key)
 
 
 def _check_time(parameters: Mapping[str, str], now_s: int) -> None:
