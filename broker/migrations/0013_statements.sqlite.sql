@@ -18,7 +18,7 @@ CREATE TABLE merchant_insider (
 CREATE TABLE statement (
     statement TEXT PRIMARY KEY, account TEXT NOT NULL REFERENCES buyer, currency TEXT NOT NULL,
     state TEXT NOT NULL, total_minor INTEGER NOT NULL, opened_s INTEGER NOT NULL,
-    issued_s INTEGER, payment TEXT NOT NULL
+    issued_s INTEGER, payment TEXT NOT NULL, blocks INTEGER NOT NULL
 ) STRICT;
 CREATE UNIQUE INDEX statement_open ON statement (account) WHERE state = 'open';
 CREATE INDEX statement_closing ON statement (statement) WHERE state = 'closing';
@@ -42,16 +42,18 @@ CREATE TABLE micro_line (
     name TEXT NOT NULL, quantity INTEGER NOT NULL, gross_minor INTEGER NOT NULL,
     vat_bp INTEGER NOT NULL, PRIMARY KEY (capture, place)
 ) STRICT;
--- statement: the open one that the refund made smaller; credit_note: when it was issued already.
+-- statement: the open one that the refund made smaller; credit_note: when it was issued already;
+-- set_off: the statement in dunning whose debt it made smaller.
 CREATE TABLE micro_refund (
     refund TEXT PRIMARY KEY REFERENCES refund, capture TEXT NOT NULL REFERENCES micro_purchase,
     line_id TEXT NOT NULL, quantity INTEGER NOT NULL CHECK (quantity > 0),
     amount_minor INTEGER NOT NULL CHECK (amount_minor > 0), statement TEXT, credit_note TEXT,
-    payout TEXT, created_s INTEGER NOT NULL,
+    set_off TEXT, payout TEXT, created_s INTEGER NOT NULL,
     CHECK ((statement IS NULL) <> (credit_note IS NULL))
 ) STRICT;
 CREATE INDEX micro_refund_by_capture ON micro_refund (capture, line_id);
 CREATE INDEX micro_refund_by_statement ON micro_refund (statement);
+CREATE INDEX micro_refund_by_set_off ON micro_refund (set_off);
 
 CREATE TABLE invoice (
     invoice TEXT PRIMARY KEY, merchant TEXT NOT NULL REFERENCES seller,

@@ -30,8 +30,10 @@ INVARIANTS: Mapping[str, str] = {
     "a statement is paid in full, once, or given up by one journal": """
         SELECT COUNT(*) FROM statement s LEFT JOIN payment p ON p.payment = s.payment
         LEFT JOIN journal j ON j.kind = 'write-off' AND j.reference = s.statement
-        WHERE (s.state = 'paid' AND s.total_minor > 0 AND (p.payment IS NULL
-                OR p.amount_minor <> s.total_minor OR p.account <> s.account))
+        WHERE (s.state = 'paid' AND COALESCE(p.amount_minor, 0) <> s.total_minor
+                - (SELECT COALESCE(SUM(amount_minor), 0) FROM micro_refund r
+                    WHERE r.set_off = s.statement))
+            OR (p.payment IS NOT NULL AND p.account <> s.account)
             OR (s.state <> 'paid' AND s.payment <> '')
             OR (s.state = 'written-off') <> (j.journal IS NOT NULL)""",
     "a buyer owes what is not paid: gathered, or captured and not gathered yet": f"""
@@ -43,6 +45,9 @@ INVARIANTS: Mapping[str, str] = {
                 WHERE p.account = b.account AND s.state IN {_UNPAID})
             - (SELECT COALESCE(SUM(r.amount_minor - f.to_provider_minor), 0) FROM micro_refund r
                 JOIN refund f ON f.refund = r.refund JOIN statement s ON s.statement = r.statement
+                WHERE s.account = b.account AND s.state IN {_UNPAID})
+            - (SELECT COALESCE(SUM(r.amount_minor - f.to_provider_minor), 0) FROM micro_refund r
+                JOIN refund f ON f.refund = r.refund JOIN statement s ON s.statement = r.set_off
                 WHERE s.account = b.account AND s.state IN {_UNPAID})
             + (SELECT COALESCE(SUM(c.amount_minor), 0) FROM capture c WHERE c.account = b.account
                 AND NOT EXISTS (SELECT 1 FROM micro_purchase p WHERE p.capture = c.capture))

@@ -1,7 +1,8 @@
 """System C: pieces of a small purchase that come back.
 
-While its statement is open the refund makes the statement smaller. Once it is issued it never
-changes: the refund goes back through the payment provider, and a credit note corrects the invoice.
+While its statement is open the refund makes the statement smaller. An issued one never changes: a
+credit note corrects the invoice, and the money goes back through the provider when it was
+collected, or is set off against the debt when it was declined; in between one has to wait.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from broker.database import Transaction
 from broker.idempotency import Answer, answer
 from broker.problems import ProblemError
 from broker.routes import Call
-from broker.systems import funds, invoices, statement_rows
+from broker.systems import funds, invoices, statement_rows, statements
 from broker.systems.statement_rows import StatementRow
 from broker.systems.statement_types import (
     MicroPurchase,
@@ -27,8 +28,8 @@ async def refund(db: Transaction, call: Call, asked: MicroRefundRequest) -> Answ
     """Give pieces of a line back.
 
     Raises:
-        ProblemError: 404 without such a purchase or line, 409 while its statement closes, 422 for
-            more pieces than are left.
+        ProblemError: 404 without such a purchase or line, 409 while its statement is collected,
+            422 for more pieces than are left.
     """
     purchase = await statement_rows.purchase_or_none(db, call.named)
     if purchase is None:
@@ -41,31 +42,50 @@ async def refund(db: Transaction, call: Call, asked: MicroRefundRequest) -> Answ
         return answer(201, _reply(known, purchase.currency), replayed=True)
     back = await _pieces(db, call.named, asked)
     row = await statement_rows.statement_row(db, purchase.statement)
-    if row.state is StatementState.CLOSING:
-        detail = "its statement is being issued: try again in a moment"
-        raise ProblemError(409, "statement-closing", detail, headers={"Retry-After": "5"})
-    if row.state is StatementState.OPEN:
-        wish = store.RefundRequest(
-            refund=asked.refund,
-            amount_minor=back.gross_minor,
-            currency=purchase.currency,
-            reason=asked.reason,
-        )
-        await store.refund_capture(db, call.named, wish, call.now_s)
-        return await _keep(db, call, asked, purchase, back.gross_minor, row.statement, None)
-    note = await _after_issue(db, call, asked, purchase, row, back)
-    return await _keep(db, call, asked, purchase, back.gross_minor, None, note)
+    _check_state(row.state)
+    if row.state is StatementState.PAID:
+        await _by_provider(db, call, asked, purchase, back)
+    else:
+        await _off_the_debt(db, call, asked, purchase, back)
+    done = await _keep(db, call, asked, purchase, row, back)
+    if row.state is StatementState.DUNNING:
+        await statements.set_off(db, row, call.now_s)
+    return done
 
 
-async def _after_issue(
+def _check_state(state: StatementState) -> None:
+    """Raises ProblemError 409 where nobody knows yet, or any more, against what to set it off."""
+    if state in (StatementState.CLOSING, StatementState.ISSUED):
+        detail = "its statement is being collected: try again when it is paid or declined"
+        raise ProblemError(409, "statement-in-collection", detail, headers={"Retry-After": "60"})
+    if state is StatementState.WRITTEN_OFF:
+        raise ProblemError(409, "wrong-state", "its debt was given up: nothing is to be given back")
+
+
+async def _off_the_debt(
     db: Transaction,
     call: Call,
     asked: MicroRefundRequest,
     purchase: MicroPurchase,
-    row: StatementRow,
     back: GrossLine,
-) -> str:
-    """All of it by the provider: the statement is collected in full. The credit note's number."""
+) -> None:
+    wish = store.RefundRequest(
+        refund=asked.refund,
+        amount_minor=back.gross_minor,
+        currency=purchase.currency,
+        reason=asked.reason,
+    )
+    await store.refund_capture(db, purchase.capture, wish, call.now_s)
+
+
+async def _by_provider(
+    db: Transaction,
+    call: Call,
+    asked: MicroRefundRequest,
+    purchase: MicroPurchase,
+    back: GrossLine,
+) -> None:
+    """What was collected goes back the way it came."""
     if await db.one("SELECT 1 FROM refund WHERE refund = $1", asked.refund) is not None:
         raise funds.same_id_other_content("refund")
     captured = ledger.Captured(
@@ -81,8 +101,6 @@ async def _after_issue(
     given = (asked.refund, purchase.capture, amount.minor, amount.currency, amount.minor)
     await db.run("INSERT INTO refund VALUES ($1, $2, $3, $4, $5, $6, $7)", *given, asked.reason,
                  journal)  # fmt: skip
-    about = await invoices.of_purchase(db, purchase.statement, purchase.merchant)
-    return await invoices.credit(db, row, about, back, call.now_s)
 
 
 async def _pieces(db: Transaction, capture: str, asked: MicroRefundRequest) -> GrossLine:
@@ -109,12 +127,19 @@ async def _keep(
     call: Call,
     asked: MicroRefundRequest,
     purchase: MicroPurchase,
-    amount_minor: int,
-    statement: str | None,
-    note: str | None,
+    row: StatementRow,
+    back: GrossLine,
 ) -> Answer:
-    what = (asked.refund, purchase.capture, asked.line_id, asked.quantity, amount_minor)
-    await db.run(_INSERT, *what, statement, note, call.now_s)
+    """Note it, with a credit note where the purchase was invoiced already."""
+    is_open = row.state is StatementState.OPEN
+    note = None
+    if not is_open:
+        about = await invoices.of_purchase(db, purchase.statement, purchase.merchant)
+        note = await invoices.credit(db, row, about, back, call.now_s)
+    what = (asked.refund, purchase.capture, asked.line_id, asked.quantity, back.gross_minor)
+    set_off = row.statement if row.state is StatementState.DUNNING else None
+    where = (row.statement if is_open else None, note, set_off)
+    await db.run(_INSERT, *what, *where, call.now_s)
     return answer(201, _reply((*what, note), purchase.currency))
 
 
@@ -137,4 +162,4 @@ _BACK = (
     "SELECT CAST(COALESCE(SUM(quantity), 0) AS BIGINT) FROM micro_refund"
     " WHERE capture = $1 AND line_id = $2"
 )
-_INSERT = "INSERT INTO micro_refund VALUES ($1, $2, $3, $4, $5, $6, $7, NULL, $8)"
+_INSERT = "INSERT INTO micro_refund VALUES ($1, $2, $3, $4, $5, $6, $7, $8, NULL, $9)"

@@ -72,6 +72,25 @@ async def total(db: Transaction, name: str) -> int:
     return int(row[0])
 
 
+async def due_minor(db: Transaction, name: str) -> int:
+    """What of its total is to be collected: less what came back while it was in dunning."""
+    row = await db.one(_SET_OFF, name)
+    assert row is not None
+    return await total(db, name) - int(row[0])
+
+
+async def block(db: Transaction, name: str) -> None:
+    """Note that this statement's debt is why its buyer is blocked."""
+    await db.run("UPDATE statement SET blocks = 1 WHERE statement = $1", name)
+
+
+async def unblock(db: Transaction, account: str) -> bool:
+    """Whether the account was blocked for its debts, of which none is left."""
+    if await debts(db, account):
+        return False
+    return bool(await db.run(_UNBLOCK, account))
+
+
 async def count(db: Transaction, name: str) -> int:
     row = await db.one("SELECT COUNT(*) FROM micro_purchase WHERE statement = $1", name)
     assert row is not None
@@ -108,10 +127,16 @@ async def reply(db: Transaction, row: StatementRow) -> Statement:
         currency=row.currency,
         state=row.state.value,
         total_minor=await total(db, row.statement),
+        due_minor=await _due(db, row),
         purchases=[name for (name,) in bought],
         invoices=[number for (number,) in written],
         opened_s=row.opened_s,
     )
+
+
+async def _due(db: Transaction, row: StatementRow) -> int:
+    unpaid = PURCHASE_STATE[row.state] in ("accrued", "stated", "debt")
+    return await due_minor(db, row.statement) if unpaid else 0
 
 
 async def purchase_or_none(db: Transaction, capture: str) -> MicroPurchase | None:
@@ -157,12 +182,16 @@ def _statement(row: tuple[object, ...]) -> StatementRow:
 
 
 _STATEMENT = "SELECT statement, account, currency, state, opened_s, payment FROM statement"
-_INSERT = "INSERT INTO statement VALUES ($1, $2, $3, $4, 0, $5, NULL, '')"
+_INSERT = "INSERT INTO statement VALUES ($1, $2, $3, $4, 0, $5, NULL, '', 0)"
 _FIX = "UPDATE statement SET total_minor = $2, issued_s = $3 WHERE statement = $1"
 _TOTAL = """
 SELECT CAST((SELECT COALESCE(SUM(amount_minor), 0) FROM micro_purchase WHERE statement = $1)
     - (SELECT COALESCE(SUM(amount_minor), 0) FROM micro_refund WHERE statement = $1) AS BIGINT)
 """
+_SET_OFF = (
+    "SELECT CAST(COALESCE(SUM(amount_minor), 0) AS BIGINT) FROM micro_refund WHERE set_off = $1"
+)
+_UNBLOCK = "UPDATE statement SET blocks = 0 WHERE account = $1 AND blocks = 1"
 _DEBTS = "SELECT COUNT(*) FROM statement WHERE account = $1 AND state IN ('dunning', 'written-off')"
 _DUE = """
 SELECT s.statement FROM statement s JOIN buyer b ON b.account = s.account

@@ -101,13 +101,17 @@ class MicroRefund:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Statement:
-    """``total_minor``: its purchases less what was refunded before it was issued."""
+    """``total_minor``: its purchases less what was refunded before it was issued.
+
+    ``due_minor``: what is to be collected; a refund while it is in dunning makes that smaller.
+    """
 
     statement: str
     account: str
     currency: str
     state: str
     total_minor: int
+    due_minor: int
     purchases: list[str]
     invoices: list[str]
     opened_s: int
@@ -124,7 +128,7 @@ class StatementPage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StatementPayment:
-    """POST /v1/statements/{id}/payments: the provider collected exactly its total."""
+    """POST /v1/statements/{id}/payments: the provider collected exactly what is due."""
 
     payment: str
     amount_minor: int

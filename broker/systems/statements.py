@@ -142,12 +142,12 @@ async def pay(db: Transaction, call: Call, asked: StatementPayment) -> Answer:
     """The provider collected; a debtor who pays all is let in again.
 
     Raises:
-        ProblemError: 409 when it is not due, 422 for another amount than its total.
+        ProblemError: 409 when it is not due, 422 for another amount than what is.
     """
     row = await _locked(db, call.named, call.now_s)
-    total_minor = await statement_rows.total(db, row.statement)
-    if (asked.amount_minor, asked.currency) != (total_minor, row.currency):
-        detail = f"the statement is {total_minor} {row.currency}, to be paid in one"
+    due_minor = await statement_rows.due_minor(db, row.statement)
+    if (asked.amount_minor, asked.currency) != (due_minor, row.currency):
+        detail = f"{due_minor} {row.currency} are due, to be paid in one"
         raise ProblemError(422, "not-the-total", detail, param="$.amount_minor")
     if row.state is StatementState.PAID and row.payment == asked.payment:
         return answer(200, await statement_rows.reply(db, row), replayed=True)
@@ -160,8 +160,7 @@ async def pay(db: Transaction, call: Call, asked: StatementPayment) -> Answer:
     )
     await store.record_payment(db, wish, call.now_s)
     await db.run(_PAID_BY, row.statement, asked.payment)
-    if row.state is StatementState.DUNNING and not await statement_rows.debts(db, row.account):
-        await store.block_account(db, row.account, False, call.now_s)
+    await let_in_again(db, row.account, call.now_s)
     return answer(200, await statement_rows.reply(db, after))
 
 
@@ -169,15 +168,31 @@ async def decline(db: Transaction, call: Call, _: StatementReason) -> Answer:
     """The card is dead or refused: a debt, and no gate opens for it until it is paid."""
     row = await _locked(db, call.named, call.now_s)
     after = await _advance(db, row, StatementSignal.DECLINE)
-    await store.block_account(db, row.account, True, call.now_s)
+    if not (await store_rows.account_state(db, row.account, call.now_s)).blocked:
+        await statement_rows.block(db, row.statement)
+        await store.block_account(db, row.account, True, call.now_s)
     return answer(200, await statement_rows.reply(db, after))
+
+
+async def set_off(db: Transaction, row: StatementRow, now_s: int) -> None:
+    """After a refund that made a debt smaller: one that is gone is paid."""
+    if not await statement_rows.due_minor(db, row.statement):
+        await _advance(db, row, StatementSignal.PAY)
+        await let_in_again(db, row.account, now_s)
+
+
+async def let_in_again(db: Transaction, account: str, now_s: int) -> None:
+    """Unblock who was blocked for debts and has none left; not whom the operator blocked."""
+    if await statement_rows.unblock(db, account):
+        await store.block_account(db, account, False, now_s)
 
 
 async def write_off(db: Transaction, call: Call, _: StatementReason) -> Answer:
     """Give a debt up: it is our loss, not the sellers'. The account stays blocked."""
     row = await _locked(db, call.named, call.now_s)
     after = await _advance(db, row, StatementSignal.WRITE_OFF)
-    amount = Money(minor=await statement_rows.total(db, row.statement), currency=row.currency)
+    due_minor = await statement_rows.due_minor(db, row.statement)
+    amount = Money(minor=due_minor, currency=row.currency)
     debtor = chart.receivable(row.account)
     await funds.move(db, "write-off", row.statement, "bad_debt", debtor, amount, call.now_s)
     return answer(200, await statement_rows.reply(db, after))

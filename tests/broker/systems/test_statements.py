@@ -155,6 +155,9 @@ def test_refund_makes_an_open_statement_smaller_and_corrects_an_issued_one(desk:
     assert issued["total_minor"] == 429 - 100
     assert en16931.faults(document(desk, "KIOSK-000001")) == []
     later = MicroRefundRequest(refund="r2", line_id="2", quantity=2)
+    assert desk.refused(micro_refunds.refund, later, id="p1") == "statement-in-collection"
+    paid = StatementPayment(payment="pay1", amount_minor=329, currency="EUR")
+    desk.do(statements.pay, paid, id="anna:000001")
     for _ in range(2):
         note = desk.do(micro_refunds.refund, later, id="p1")["credit_note"]
     assert note == "KIOSK-000002"
@@ -193,6 +196,32 @@ def test_debtor_is_not_let_in_until_all_is_paid_or_given_up(desk: Desk) -> None:
     assert desk.balance("bad_debt") == -130
     assert desk.ledger.ask(lambda db: store.account(db, "anna", desk.now_s)).status == "blocked"
     assert desk.breaches() == {}
+
+
+def test_refund_to_a_debtor_makes_the_debt_smaller_and_pays_nobody_out(desk: Desk) -> None:
+    accrued(desk, "p1", coffee(), bun())
+    desk.do(statements.close, Nothing(), id="anna:000001")
+    desk.do(statements.decline, StatementReason(), id="anna:000001")
+    buns = MicroRefundRequest(refund="r1", line_id="2", quantity=3)
+    assert desk.do(micro_refunds.refund, buns, id="p1")["credit_note"] == "KIOSK-000002"
+    reply = desk.ask(statements.statement, "anna:000001")
+    assert (reply.state, reply.total_minor, reply.due_minor) == ("dunning", 429, 130)
+    assert desk.balance("refund_clearing") == 0
+    assert desk.breaches() == {}
+    desk.do(micro_refunds.refund, MicroRefundRequest(refund="r2", line_id="1", quantity=1), id="p1")
+    assert desk.ask(statements.statement, "anna:000001").state == "paid"
+    assert desk.ledger.ask(lambda db: store.account(db, "anna", desk.now_s)).status == "active"
+    assert desk.breaches() == {}
+
+
+def test_paying_a_debt_lifts_no_block_of_the_operator(desk: Desk) -> None:
+    accrued(desk, "p1")
+    desk.do(statements.close, Nothing(), id="anna:000001")
+    desk.ledger.do(lambda db: store.block_account(db, "anna", True, desk.now_s))
+    desk.do(statements.decline, StatementReason(), id="anna:000001")
+    paid = StatementPayment(payment="pay1", amount_minor=130, currency="EUR")
+    desk.do(statements.pay, paid, id="anna:000001")
+    assert desk.ledger.ask(lambda db: store.account(db, "anna", desk.now_s)).status == "blocked"
 
 
 def test_seller_is_paid_each_sale_once_and_a_returned_payout_can_be_sent_again(desk: Desk) -> None:
@@ -289,7 +318,7 @@ PLANTED = {
         "statement", "UPDATE statement SET state = 'written-off'",
     ),
     "a buyer owes what is not paid: gathered, or captured and not gathered yet": (
-        "statement", "UPDATE statement SET state = 'written-off'",
+        "statement", "UPDATE statement SET state = 'dunning'",
     ),
     "a payout is its sales less refunds and fee": (
         "micro_payout", "UPDATE micro_payout SET fee_minor = fee_minor - 1",
@@ -325,6 +354,8 @@ def test_planted_wrong_vat_is_found_on_both_databases(desk: Desk) -> None:
 def _told(desk: Desk, name: str) -> None:
     accrued(desk, "p1", coffee(), bun())
     desk.do(statements.close, Nothing(), id="anna:000001")
+    paid = StatementPayment(payment="pay1", amount_minor=429, currency="EUR")
+    desk.do(statements.pay, paid, id="anna:000001")
     desk.do(micro_refunds.refund, MicroRefundRequest(refund="r", line_id="2", quantity=1), id="p1")
     desk.do(payouts.make, PayoutRequest(payout="o", merchant="shop"))
     assert desk.breaches() == {}
