@@ -33,6 +33,8 @@ app.add_typer(retailer_app, name="retailer")
 app.add_typer(sync_app, name="sync")
 webhooks_app = typer.Typer(no_args_is_help=True, help="Webhooks: what was told, and telling again.")
 app.add_typer(webhooks_app, name="webhooks")
+hub_app = typer.Typer(no_args_is_help=True, help="Events of many stores in one database.")
+app.add_typer(hub_app, name="hub")
 app.add_typer(review_app, name="review")
 app.add_typer(sim_app, name="sim")
 models_app = typer.Typer(no_args_is_help=True, help="Nets that see people, hands and goods.")
@@ -415,6 +417,25 @@ def sync_janitor(
     from cloud_sync.janitor_command import run
 
     _exit(_or_fail(lambda: run(_store(config), release=release, as_json=as_json)))
+
+
+HUB_EXAMPLE = (
+    "Example: walkout hub run --nats nats://hub:4222 --db postgresql://hub/events --domain s1"
+)
+
+
+@hub_app.command("run", epilog=HUB_EXAMPLE)
+def hub_run(
+    url: Annotated[str, typer.Option("--nats", help="The hub's NATS server, nats://host:port.")],
+    db: Annotated[str, typer.Option(help="postgresql://user@host/database.")],
+    domain: Annotated[list[str], typer.Option(help="JetStream domain of a store; repeatable.")],
+    token_file: Annotated[Path | None, typer.Option(help="Token of the NATS server.")] = None,
+) -> None:
+    """Write the events of all stores' leaf nodes into PostgreSQL, each once, until SIGTERM."""
+    _needs("fleet", "nats", "asyncpg")
+    from cloud_sync.hub_command import run
+
+    _exit(_or_fail(lambda: run(url, db, domain, token_file)))
 
 
 @webhooks_app.command("list", epilog="Example: walkout webhooks list --open")

@@ -221,9 +221,14 @@ class Round:
 
     def _judge(self, request: Request, answer: Answer) -> Verdict:
         if is_webhook(request.destination):
-            return judge_webhook(answer, request.failures)
+            return judge_webhook(answer, 0 if self._to_leaf(request) else request.failures)
         declines = request.operation in broker.OPERATIONS
         return judge(answer, declines=declines)
+
+    def _to_leaf(self, request: Request) -> bool:
+        """Whether it goes to a JetStream node, which is asked until it answers."""
+        hooks = self.book.policy.hooks
+        return any(hook.leaf and hook.destination == request.destination for hook in hooks)
 
     def _answered(self, request: Request, answer: Answer) -> None:
         if is_webhook(request.destination):
@@ -265,7 +270,7 @@ class Round:
     def _unknown(self, request: Request, answer: Answer, destination: Destination) -> None:
         """No answer, or not yet: the same request again under the same key."""
         policy, chance = self.book.policy, self.book.chance()
-        if is_webhook(request.destination):
+        if is_webhook(request.destination) and not self._to_leaf(request):
             own_s = webhook_wait_s(request.failures, policy.backoff_start_s, chance)
         else:
             own_s = backoff_s(

@@ -22,6 +22,7 @@ from messages.store_config import Cloud, StoreConfig, WebhookTarget
 
 WEBHOOK = "webhook"  # the destination of ``cloud.webhook_url``; others are "webhook:<name>"
 MAIN = "retailer"  # its name in groups
+LEAF_SCHEMES = ("nats://", "tls://")
 NAME_LENGTH_MAX = 60
 TARGETS_MAX = 16  # receivers of one store
 
@@ -37,6 +38,7 @@ class Hook:
     name: str = MAIN
     order: str = "ordered"
     types: tuple[str, ...] = ()
+    leaf: bool = False  # a JetStream node of ours: asked for ever
 
     @property
     def destination(self) -> str:
@@ -50,6 +52,11 @@ class Hook:
 def is_webhook(destination: str) -> bool:
     """Whether it is a receiver, and not the broker or the retailer's prices."""
     return destination == WEBHOOK or destination.startswith(f"{WEBHOOK}:")
+
+
+def is_leaf(target: WebhookTarget) -> bool:
+    """Whether it is a NATS server and no webhook receiver."""
+    return target.url.startswith(LEAF_SCHEMES)
 
 
 def targets(config: StoreConfig) -> tuple[WebhookTarget, ...]:
@@ -73,7 +80,9 @@ def targets(config: StoreConfig) -> tuple[WebhookTarget, ...]:
 
 def hooks(config: StoreConfig) -> tuple[Hook, ...]:
     found = targets(config)
-    return tuple(Hook(name=one.name, order=one.order, types=one.types) for one in found)
+    return tuple(
+        Hook(name=one.name, order=one.order, types=one.types, leaf=is_leaf(one)) for one in found
+    )
 
 
 def deliveries(receipt: Receipt, store: StoreId, hooks: tuple[Hook, ...]) -> list[NewRequest]:

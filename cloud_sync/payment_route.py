@@ -1,19 +1,24 @@
-"""Which way a request leaves: over HTTP, or through a payment provider's own kit."""
+"""Which way a request leaves: over HTTP, through a payment provider's kit, or to a leaf node."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
 
+from cloud_sync.hooks import hooks, targets
 from cloud_sync.http_sender import Endpoint, Sender, read_secret
 from cloud_sync.outbox import Request
 from cloud_sync.outcomes import Answer
 from cloud_sync.payments import broker
 from cloud_sync.payments.provider import Provider, ProviderSender
 from cloud_sync.payments.psp_book import PspBook
-from messages.store_config import StoreConfig
+from messages.store_config import StoreConfig, WebhookTarget
+
+if TYPE_CHECKING:
+    from cloud_sync.leaf import LeafSender
 
 STRIPE = "stripe"
 
@@ -22,21 +27,23 @@ class RouteError(ValueError):
     """A payment provider that cannot be used as it is configured."""
 
 
-class Routes:
-    """The sender of the queue: one destination goes through a provider, the others over HTTP."""
+class Sends(Protocol):
+    async def send(self, request: Request) -> Answer: ...
 
-    def __init__(self, sender: Sender, name: str, payments: ProviderSender) -> None:
-        self._sender, self._name, self._payments = sender, name, payments
-        self.endpoints = {name: Endpoint(name=name, url=""), **sender.endpoints}
+
+class Routes:
+    """The sender of the queue: some destinations go another way, all others over HTTP."""
+
+    def __init__(self, sender: Sender, others: Mapping[str, Sends]) -> None:
+        self._sender, self._others = sender, others
+        self.endpoints = {name: Endpoint(name=name, url="") for name in others} | sender.endpoints
 
     def reload(self, name: str) -> None:
-        if name != self._name:
+        if name not in self._others:
             self._sender.reload(name)
 
     async def send(self, request: Request) -> Answer:
-        if request.destination == self._name:
-            return await self._payments.send(request)
-        return await self._sender.send(request)
+        return await self._others.get(request.destination, self._sender).send(request)
 
 
 def psp_file(config: StoreConfig) -> Path:
@@ -71,12 +78,25 @@ def provider(config: StoreConfig) -> Provider | None:
 @asynccontextmanager
 async def opened(config: StoreConfig, sender: Sender) -> AsyncIterator[Sender | Routes]:
     """The sender for this configuration. Raises RouteError or EndpointError."""
-    found = provider(config)
-    if found is None:
-        yield sender
-        return
-    book = PspBook(psp_file(config))
+    others = dict[str, Sends]()
+    async with AsyncExitStack() as stack:
+        found = provider(config)
+        if found is not None:
+            book = PspBook(psp_file(config))
+            stack.callback(book.close)
+            others[found.name] = ProviderSender(found, book, lambda: int(time.time()))
+        for target, hook in zip(targets(config), hooks(config), strict=True):
+            if hook.leaf:
+                leaf = _leaf(target)
+                stack.push_async_callback(leaf.close)
+                others[hook.destination] = leaf
+        yield Routes(sender, others) if others else sender
+
+
+def _leaf(target: WebhookTarget) -> LeafSender:
     try:
-        yield Routes(sender, found.name, ProviderSender(found, book, lambda: int(time.time())))
-    finally:
-        book.close()
+        from cloud_sync.leaf import LeafSender
+    except ImportError:
+        raise RouteError(f"{target.url}: needs pip install walkout[fleet]") from None
+    token = read_secret(target.name, target.secret_file) if target.secret_file else ""
+    return LeafSender(target.url, token)

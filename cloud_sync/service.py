@@ -461,6 +461,8 @@ def _endpoints(config: StoreConfig) -> dict[str, Endpoint]:
     if ours and cloud.broker_refund_key_file:
         found.append(endpoint(broker.REFUNDS, cloud.broker_url, cloud.broker_refund_key_file))
     for target, hook in zip(targets(config), hooks(config), strict=True):
+        if hook.leaf:
+            continue  # payment_route has it
         name = hook.destination
         found.append(webhook_endpoint(target.url, target.secret_file, target.network, name))
     return {one.name: one for one in found}

@@ -210,11 +210,14 @@ class Cloud:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WebhookTarget:
-    """A ``[[webhook]]``: one more receiver beside ``cloud.webhook_url``."""
+    """A ``[[webhook]]``: one more receiver beside ``cloud.webhook_url``.
+
+    With ``url = "nats://..."`` a JetStream leaf node; ``secret_file`` then holds its token, if any.
+    """
 
     name: str
     url: str
-    secret_file: str
+    secret_file: str = ""
     order: str = "ordered"  # or "parallel": in order per visit only; or "batch": in order, joined
     network: str = "public"  # or "private"
     types: tuple[str, ...] = ()  # empty: all
