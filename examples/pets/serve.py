@@ -7,6 +7,7 @@ Then ``url = "rtsp://127.0.0.1:8554/view-1"`` in store.toml. The film starts whe
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 import time
@@ -20,6 +21,7 @@ DEBIAN_PYTHON = "/usr/bin/python3"  # has GStreamer's bindings; environments hav
 
 def serve(video: Path, port: int) -> int:
     """Until the film is over; the exit status."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # so that the server ends with us
     capture = cv2.VideoCapture(str(video), cv2.CAP_FFMPEG)
     if not capture.isOpened():
         print(f"{video}: is no video; run get-video.sh", file=sys.stderr)
