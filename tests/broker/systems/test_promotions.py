@@ -19,7 +19,7 @@ from broker.systems.coupon_rows import Allocation
 from broker.systems.coupons import CommitRequest, LockRequest, RejectedError, discounts
 from broker.systems.frames import FrameRequest, SignedFrame
 from broker.systems.funds import FundingRequest
-from broker.systems.goods import CartLine
+from broker.systems.goods import CartLine, unit_prices
 from broker.systems.promo_tokens import StoreTokenRequest, TokenRequest
 
 COLA, CRISPS = "04006381333931", "00012345678905"
@@ -242,13 +242,16 @@ def test_discount_is_within_its_terms_and_its_lines(
     lines: list[CartLine], bp: int, most: int, pieces: int
 ) -> None:
     what = terms(percent_bp=bp, max_discount_minor=most, max_pieces=pieces)
-    eligible = [line for line in lines if line.gtin == COLA]
     try:
         off = discounts(what, lines, {}, "EUR")
     except RejectedError:  # nothing, or less than a cent
         off = {}
-    assert off or sum(line.total_minor for line in eligible) * bp < 10_000 * len(lines) * 6
-    assert sum(off.values()) <= most
+    left, worth = pieces, 0
+    for line in lines:
+        if line.gtin == COLA:
+            prices = unit_prices(line)[:left]
+            left, worth = left - len(prices), worth + sum(prices) * bp // 10_000
+    assert sum(off.values()) == min(worth, most)
     by_id = {line.line_id: line for line in lines}
     assert all(0 < minor <= by_id[name].total_minor for name, minor in off.items())
     assert all(by_id[name].gtin == COLA for name in off)

@@ -287,7 +287,7 @@ def test_systems_stay_sound_in_any_order_and_both_databases_agree(databases: Dat
     databases.new("postgresql")  # skipped here where there is none
     case = type("Case", (Systems,), {"databases": databases})
     case.TestCase.settings = settings(
-        max_examples=10, stateful_step_count=40, deadline=None, database=None
+        max_examples=8, stateful_step_count=40, deadline=None, database=None
     )
     case.TestCase().runTest()
 
