@@ -20,7 +20,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -28,22 +28,21 @@ from typing import Any, Protocol, TypeVar
 import aiosqlite
 
 from cloud_sync import book as book_module
-from cloud_sync import connector, payment_route, retailer
+from cloud_sync import connector, payment_route
 from cloud_sync import outbox as outbox_module
-from cloud_sync.amounts import Amounts
-from cloud_sync.book import Book, Fact, Policy
+from cloud_sync.book import Book, Fact
 from cloud_sync.database import Database, SyncStoreError, read_only_uri
 from cloud_sync.desk import Command, Desk, replay, resume, void
 from cloud_sync.destinations import Destination
-from cloud_sync.hooks import Hook, HookError, hooks, is_webhook, targets
-from cloud_sync.http_sender import Endpoint, EndpointError, Sender, endpoint, webhook_endpoint
+from cloud_sync.endpoints import endpoints, policy_of, terms_of
+from cloud_sync.hooks import HookError
+from cloud_sync.http_sender import Endpoint, EndpointError, Sender
 from cloud_sync.journal_reader import JournalMissing, JournalReader, JournalReplaced
 from cloud_sync.link_report import LinkReport
 from cloud_sync.outbox import NewRequest, Outbox, Request
 from cloud_sync.outcomes import Answer, Verdict
 from cloud_sync.payment_route import RouteError
-from cloud_sync.payments import broker
-from cloud_sync.purchase import SettlementError, Terms
+from cloud_sync.purchase import SettlementError
 from cloud_sync.queue_clock import Clock, QueueClock
 from cloud_sync.views import deliveries, receipts, summary
 from cloud_sync.webhooks import SecretError
@@ -98,13 +97,13 @@ def run_on_loop(work: Coroutine[Any, Any, T]) -> T:
 
 async def run(config: StoreConfig, *, drain: bool = False) -> int:
     """The process for a configuration; raises the named errors that ``main`` prints."""
-    endpoints = _endpoints(config)
+    reached = endpoints(config)
     database = await Database.open(
         Path(config.paths.sync), outbox_module.SCHEMA, book_module.SCHEMA
     )
     try:
         async with (
-            Sender(endpoints, config.cloud.request_timeout_s, time.time_ns) as sender,
+            Sender(reached, config.cloud.request_timeout_s, time.time_ns) as sender,
             payment_route.opened(config, sender) as routes,
         ):
             service = Service(config, database, routes)
@@ -150,29 +149,13 @@ class Service:
         chance: Callable[[], float] = random.random,
         poll_ns: int = POLL_NS,
     ) -> None:
-        cloud = config.cloud
         self.database, self.sender = database, sender
         self.destinations = {name: Destination(name=name) for name in sender.endpoints}
         self.outbox = Outbox(database)
         self.book = Book(
             self.outbox,
-            Terms(
-                store=config.store,
-                merchant=cloud.merchant or config.store,
-                currency=config.currency,
-                hold_minor=cloud.hold_minor,
-                amounts=Amounts(cloud.retailer_amounts),
-                entry_check=cloud.entry_check == "retailer",
-                payments=cloud.payments,
-                retailer_charges=cloud.payment_mode == "payment",
-            ),
-            Policy(
-                backoff_start_s=cloud.backoff_start_s,
-                backoff_max_s=cloud.backoff_max_s,
-                hooks=_known_hooks(config, sender.endpoints),
-                group=cloud.request_group,
-                shelved=tuple(product.id for product in config.products),
-            ),
+            terms_of(config),
+            policy_of(config, sender.endpoints),
             self.destinations,
             chance,
         )
@@ -442,27 +425,3 @@ def _stop_on_signals(stop: Callable[[], None]) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop)
-
-
-def _known_hooks(config: StoreConfig, names: Iterable[str]) -> tuple[Hook, ...]:
-    """The receivers that the sender reaches, as they are configured."""
-    known = {hook.destination: hook for hook in hooks(config)}
-    main = Hook(order=config.cloud.webhook_order)
-    return tuple(known.get(name, main) for name in names if is_webhook(name))
-
-
-def _endpoints(config: StoreConfig) -> dict[str, Endpoint]:
-    """The second systems of the configuration. Raises EndpointError or SecretError."""
-    cloud = config.cloud
-    found = [endpoint(retailer.DESTINATION, cloud.retailer_url, cloud.retailer_key_file)]
-    ours = cloud.payments == broker.DESTINATION
-    if ours:
-        found.insert(0, endpoint(broker.DESTINATION, cloud.broker_url, cloud.broker_key_file))
-    if ours and cloud.broker_refund_key_file:
-        found.append(endpoint(broker.REFUNDS, cloud.broker_url, cloud.broker_refund_key_file))
-    for target, hook in zip(targets(config), hooks(config), strict=True):
-        if hook.leaf:
-            continue  # payment_route has it
-        name = hook.destination
-        found.append(webhook_endpoint(target.url, target.secret_file, target.network, name))
-    return {one.name: one for one in found}
