@@ -35,6 +35,7 @@ from broker.database import Transaction
 from broker.idempotency import Answer
 from broker.problems import ProblemError
 from broker.routes import PAGE, PAGE_MAX, Call, Command, Question, Route, Service, TransferCommand
+from broker.systems import parties
 from broker.validation import RULES
 from messages.contract import (
     Account,
@@ -344,4 +345,8 @@ def _described(document: dict[str, Any]) -> web.Handler:
     return handle
 
 
-ROUTES: tuple[Route, ...] = (_TRANSFERS, *_COMMANDS, *_QUESTIONS, *systems.ROUTES)
+# A merchant's key has no business with the ledger itself.
+ROUTES: tuple[Route, ...] = (
+    *parties.operators((_TRANSFERS, *_COMMANDS, *_QUESTIONS)),
+    *systems.ROUTES,
+)

@@ -202,6 +202,8 @@ class TransferCommand(Command):
             admitted = await service.admission.admit(
                 request, self.scope, action, now_s, command=True
             )
+            if admitted.key.party:
+                raise ProblemError(403, "merchants-key", "transfers are the operator's")
             ledger = await service.ledgers.of(admitted.key.tenant)
             body = await checked_body(request, admitted)
             asked = transfers.checked(typed(body, transfers.TransferRequest))

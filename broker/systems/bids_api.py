@@ -5,6 +5,7 @@ from __future__ import annotations
 from broker import openapi
 from broker.routes import Command, Nothing, Question, Route
 from broker.systems import awards, bids, display_sales
+from broker.systems.parties import operators
 from broker.validation import AMOUNT, ID, NAMED, NOT_NEGATIVE, Listed, OneOf, Whole, also
 
 also(
@@ -134,4 +135,5 @@ _BIDS: tuple[Route, ...] = (
     ),
 )
 
-ROUTES: tuple[Route, ...] = (*_DISPLAY, *_BIDS)
+# Bids and awards look at the merchant themselves; requests and logs are for every merchant.
+ROUTES = (*operators((*_DISPLAY, *_BIDS[:1])), *_BIDS[1:])

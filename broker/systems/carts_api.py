@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from broker.routes import Command, Nothing, Question, Route
 from broker.systems import cart_refs, cart_types, carts, merchants
+from broker.systems.parties import operators
 from broker.systems.secret_codes import CodeCommand
 from broker.validation import ID, NAMED, OneOf, Text, Whole, also
 
@@ -139,4 +140,13 @@ _REFS: tuple[Route, ...] = (
     ),
 )
 
-ROUTES: tuple[Route, ...] = (*_MERCHANTS, *_CARTS, *_REFS)
+ROUTES = operators(
+    (*_MERCHANTS, *_CARTS, *_REFS),
+    but=(
+        "GET /v1/merchants/{id}",
+        "POST /v1/carts/{id}/parts",
+        "GET /v1/carts/{id}/parts/{merchant}",
+        "POST /v1/carts/{id}/parts/{merchant}/reject",
+        "POST /v1/carts/{id}/refunds",
+    ),
+)

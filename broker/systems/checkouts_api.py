@@ -8,6 +8,7 @@ from broker import openapi, web
 from broker.database import Transaction
 from broker.routes import PAGE, PAGE_MAX, Call, Command, Nothing, Question, Route
 from broker.systems import checkouts, merchant_notices, orders, shipments
+from broker.systems.parties import operators
 from broker.validation import ID, NAMED, NOT_NEGATIVE, Listed, OneOf, Text, also
 
 OPTION = Text(r"[a-z0-9_-]*", 32)
@@ -140,4 +141,4 @@ _ORDERS: tuple[Route, ...] = (
     ),
 )
 
-ROUTES: tuple[Route, ...] = (*_CHECKOUTS, *_ORDERS)
+ROUTES = (*operators(_CHECKOUTS), *_ORDERS)  # orders look at the merchant themselves

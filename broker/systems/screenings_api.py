@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from broker.routes import Command, Nothing, Question, Route
 from broker.systems import screenings
+from broker.systems.parties import operators
 from broker.systems.secret_codes import CODE, CodeCommand
 from broker.validation import ID, Listed, Text, Whole, also
 
@@ -25,7 +26,7 @@ also(
     }
 )
 
-ROUTES: tuple[Route, ...] = (
+_ROWS: tuple[Route, ...] = (
     Command(
         path="/v1/screening-policies/{id}",
         scope="admin",
@@ -74,3 +75,5 @@ ROUTES: tuple[Route, ...] = (
         ask=lambda call: lambda db: screenings.screening(db, call, call.named),
     ),
 )
+
+ROUTES = operators(_ROWS)

@@ -250,3 +250,29 @@ def test_card_number_in_any_field_of_any_route_is_refused(broker: Broker) -> Non
             assert CARD not in reply.text
     assert fields >= 100
     assert CARD not in broker.log()
+
+
+# The open requests, without a person; an id of a transaction that never was, revoked as its own.
+OF_EVERY_MERCHANT = {
+    "GET /v1/bid-requests 200",
+    "POST /v1/transactions/{id}/revoke 200",
+    "POST /v1/transactions/{id}/refund 409",
+}
+
+
+def test_merchants_key_of_every_scope_reaches_its_own_part_alone(
+    broker: Broker, tmp_path: Path
+) -> None:
+    """Well-formed requests about another merchant's things, by a key that is bound to one."""
+    document = requests.get(f"{broker.url}/openapi.json", timeout=20).json()
+    bound = caller(broker, tmp_path, party="bakery")
+    reached = list[str]()
+    for route in ROUTES:
+        if not route.scope:
+            continue
+        path = re.sub(r"{\w+}", "stranger", route.path)
+        text = json.dumps(body_of(document, route.path, route.method)).replace(WORD, "stranger")
+        reply = bound.ask(route.method, path, json.loads(text), If_Match='"1"')
+        if reply.status_code not in (401, 403, 404, 422):  # 422: refused before anything is read
+            reached.append(f"{route.method} {route.path} {reply.status_code}")
+    assert set(reached) == OF_EVERY_MERCHANT, sorted(set(reached) ^ OF_EVERY_MERCHANT)
