@@ -56,7 +56,7 @@ class Faults:
     bias: float = 0.012  # of the box's height, slow: pose and clothes
     latency_ms: float = 45.0  # median from capture to hand-over
     rate_hz: float = 15.0
-    appearance: bool = False  # packets carry a vector of looks for each box
+    appearance: bool = True  # packets carry a vector of looks for each box
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -88,9 +88,11 @@ def actors_at(
     identity = mean_identity(window, inside)  # (n, v + 1)
     weight = identity.T @ touch  # (v + 1, l)
     hidden = np.clip(1.0 - identity[:, :-1].sum(axis=0), 0.0, 1.0)
+    here = np.array([not len(window.at_ns) or v in window.visits for v in inside], dtype=bool)
+    lost = hidden * here  # others have shown a credential, but are not through the gate yet
     unknown = strangers + MISSED
-    stranger = weight[-1] * unknown / (unknown + GHOST + hidden.sum())
-    found = np.outer(hidden / (unknown + GHOST + hidden.sum()), weight[-1])
+    stranger = weight[-1] * unknown / (unknown + GHOST + lost.sum())
+    found = np.outer(lost / (unknown + GHOST + lost.sum()), weight[-1])
     floor = np.maximum(hidden * HIDDEN, HIDDEN_AFTER_GAP if after_gap else 0.0)
     by_visit = weight[:-1] + found + floor[:, None]
     total = np.vstack([by_visit, stranger + UNSEEN])

@@ -24,10 +24,7 @@ TOGETHER_MAX = 300  # ambiguous pairs solved in one matrix, cameras together; mo
 PROBLEM_PAIRS = 100  # into problems of about so many pairs
 TABLE_MAX = 4096  # row and place pairs up to which a table of all is faster than searching
 START_RADIUS_M = 0.7  # detections of one newborn in several cameras, calibration residual included
-OWN_SPACE_M = (
-    0.5  # a stray box this near to a person is theirs, unless its camera saw them besides;
-)
-# likewise a track: two views of one person, biased boxes included
+OWN_SPACE_M = 0.7  # a stray box this near to a person is theirs, unless its camera saw them besides
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from edge.vision.camera_model import CameraModel
-from messages.arrays import Bools, Floats, Ints
+from messages.arrays import Bools, Floats, Floats32, Ints
 from messages.observations import PersonDetections
 
 INSTANT_NS = 40_000_000  # less than a period at 15 Hz, more than the jitter of a triggered set
@@ -27,6 +27,7 @@ class FloorDetections:
     ``camera`` (m,): which packet of the instant. ``position`` (2, m) metres; ``covariance``
     (3, m) xx, xy, yy; ``age_s`` (m,) seconds before the instant; ``may_start`` (m,) good enough
     to start a track. ``wrist_rows``: (10, 2, m) what is seen of wrists, see ``wrists``.
+    ``looks``: (m, d) of length 1, zeros unknown, with ``lens`` (m,): which of the store's cameras.
     """
 
     at_ns: int
@@ -36,6 +37,8 @@ class FloorDetections:
     age_s: Floats
     may_start: Bools
     wrist_rows: Floats | None = None
+    looks: Floats32 | None = None
+    lens: Ints | None = None
 
 
 def instants(
@@ -94,6 +97,8 @@ def flaw(packet: PersonDetections, cameras: Mapping[str, CameraModel]) -> str:
 def _well_formed(packet: PersonDetections) -> bool:
     n = len(packet.scores)
     if n > DETECTIONS_MAX or packet.scores.shape != (n,):
+        return False
+    if packet.embeddings is not None and packet.embeddings.shape[:1] != (n,):
         return False
     if packet.positions_store_m is not None:
         return packet.positions_store_m.shape == (n, 2)

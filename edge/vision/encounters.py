@@ -100,6 +100,9 @@ def _follow(encounters: Encounters, people: People, live: Bools, at_ns: int) -> 
     encounters.resolved_ns = np.where(first, at_ns, encounters.resolved_ns)
     encounters.resolved_ns = np.where(d2 < CLOSE2, -1, encounters.resolved_ns)
     settled = (encounters.resolved_ns >= 0) & (at_ns - encounters.resolved_ns >= SETTLE_NS)
+    parted = first | (~both & (encounters.resolved_ns < 0))
+    if np.count_nonzero(parted):
+        people.looks.begin_anew(rows[parted].ravel())
     settle(encounters, people, live, settled | ~both, at_ns)
 
 

@@ -102,7 +102,9 @@ class FloorTracker:
         self._learn(pairs, taken & ~tentative[pairs.track], seen.camera)
         self._update(pairs, taken, seen)
         hits = taken.nonzero()[0]
-        i, j = lifecycle.beside(people, *encounters.near_pairs(people.mean, everyone))
+        i, j = lifecycle.beside(
+            people, *encounters.near_pairs(people.mean, everyone), lifecycle.DUPLICATE_M
+        )
         if len(i):
             track, camera = pairs.track[hits], seen.camera[pairs.detection[hits]]
             lifecycle.mark_distinct(people, track, camera, i, j, self.at_ns)
@@ -153,7 +155,9 @@ class FloorTracker:
     def _tidy(self) -> None:
         people = self.people
         keep = self.at_ns - people.last_seen_ns <= self._patience()
-        i, j = lifecycle.beside(people, *encounters.near_pairs(people.mean, keep))
+        i, j = lifecycle.beside(
+            people, *encounters.near_pairs(people.mean, keep), lifecycle.DUPLICATE_M
+        )
         if len(i):
             keep &= ~lifecycle.duplicates(people, i, j, self.at_ns)
         if not keep.all():

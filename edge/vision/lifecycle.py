@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from edge.vision.association import OWN_SPACE_M
 from edge.vision.tracks import KNOWN, LEAVING, PENDING, TENTATIVE, People
 from messages.arrays import Bools, Floats, Ints
 
@@ -26,6 +25,9 @@ STRANGER_KEPT_NS = 60_000_000_000  # a real body of nobody known may come out of
 STRANGER_REAL_NS = 2_000_000_000
 NOBODY_MIN = 0.98  # identity says that this is nobody known
 DISTINCT_NS = 1_000_000_000  # how long one camera's two boxes speak for two people
+DUPLICATE_M = 0.50  # two views of one person, biased boxes included; bodies so near show as two
+TWIN_M = 0.90  # two views of one person whose feet one camera guesses badly, for seconds
+TWIN_AGE_NS = 1_000_000_000  # two people so near show as two boxes of one camera by then
 NEVER_NS = 2**62
 SPACINGS_UNSEEN = 2.5  # slow cameras: unseen means that images came and showed nothing
 
@@ -63,9 +65,9 @@ def wanted(people: People, at_ns: int, spacing_ns: int) -> Bools:
     return np.asarray(unseen <= limit)
 
 
-def beside(people: People, i: Ints, j: Ints) -> tuple[Ints, Ints]:
-    """Of these pairs of rows, those that stand where one body has room."""
-    near = (_gap2(people, i, j) < OWN_SPACE_M**2).nonzero()[0]
+def beside(people: People, i: Ints, j: Ints, within_m: float) -> tuple[Ints, Ints]:
+    """Of these pairs of rows, those so near that they may be views of one body."""
+    near = (_gap2(people, i, j) < within_m**2).nonzero()[0]
     return i[near], j[near]
 
 
@@ -78,8 +80,9 @@ def mark_distinct(people: People, track: Ints, camera: Ints, i: Ints, j: Ints, a
     hit = np.zeros((len(people), int(camera.max(initial=0)) + 1), np.bool_)
     hit[track, camera] = True
     both = np.logical_or.reduce(hit[i] & hit[j], axis=1)
-    people.distinct_ns[i[both]] = at_ns
-    people.distinct_ns[j[both]] = at_ns
+    i, j = i[both], j[both]
+    people.distinct_ns[i] = people.distinct_ns[j] = at_ns
+    people.beside[i], people.beside[j] = people.track_id[j], people.track_id[i]
 
 
 def _gap2(people: People, i: Ints, j: Ints) -> Floats:
@@ -91,17 +94,24 @@ def _gap2(people: People, i: Ints, j: Ints) -> Floats:
 def strangers(people: People) -> Bools:
     """(n,) nobody known, first seen in an aisle lately: more often a false track than a body."""
     fresh = people.last_seen_ns - people.born_ns < STRANGER_REAL_NS
-    return np.asarray(fresh & ~people.from_gate & _nobody(people))
+    return np.asarray(fresh & unaccounted(people))
 
 
-def duplicates(people: People, i: Ints, j: Ints, at_ns: int) -> Bools:
+def unaccounted(people: People) -> Bools:
+    """(n,) of nobody known, and of nobody who came in: perhaps another view of somebody."""
+    return np.asarray(~people.from_gate & _nobody(people))
+
+
+def duplicates(people: People, i: Ints, j: Ints, at_ns: int, views: Ints | None = None) -> Bools:
     """(n,) True for young tracks that are a second view of a person already followed.
 
     The younger of a pair goes unless it has an identity to lose: both are seen at this instant,
-    but no camera has seen them as two.
+    but no camera has seen them as two. Farther apart that takes longer to believe, and the track
+    that stays takes the place that more cameras see.
 
     Args:
         i, j: rows of the pairs that were beside each other after the update.
+        views: (n,) cameras that saw each track at this instant; None: only the near ones go.
     """
     drop = np.zeros(len(people), np.bool_)
     younger = people.track_id[i] > people.track_id[j]
@@ -112,7 +122,16 @@ def duplicates(people: People, i: Ints, j: Ints, at_ns: int) -> Bools:
     if len(some):
         a, b = a[some], b[some]
         apart = np.minimum(people.distinct_ns[a], people.distinct_ns[b])
-        drop[a[(apart == 0) | (at_ns - apart > DISTINCT_NS)]] = True
+        gap2 = _gap2(people, a, b)
+        one = (apart == 0) | (at_ns - apart > DISTINCT_NS)
+        drop[a[one & (gap2 < DUPLICATE_M**2)]] = True
+        if views is not None:
+            twin = one & (gap2 >= DUPLICATE_M**2) & (gap2 < TWIN_M**2) & ~people.from_gate[a]
+            twin &= at_ns - people.born_ns[a] > TWIN_AGE_NS
+            drop[a[twin]] = True
+            better = twin & (views[a] > views[b])
+            people.mean[:, b[better]] = people.mean[:, a[better]]
+            people.covariance[:, b[better]] = people.covariance[:, a[better]]
     return drop
 
 

@@ -20,6 +20,7 @@ from edge.vision import (
     encounters,
     ground_filter,
     lifecycle,
+    looks,
     passages,
     reassociation,
     wrists,
@@ -60,6 +61,7 @@ STRAYS = 0.0002  # share of people who moved as the motion law does not foresee
 NEW_AT_GATE_SOON = 0.3  # expected newcomers in the zone whose passage is not yet reported
 NEW_AT_GATE_LATE = 0.02  # and still not reported after GATE_WAIT_NS: tailgaters
 UNTOLD_NS = 2_000_000_000  # a newcomer at somebody's elbow must show as two boxes by then
+EXPLAIN_EVERY_NS = 200_000_000
 WRIST_AGE_NS = 150_000_000  # a sample shows wrists at most this old
 _NOWHERE = np.zeros((0, 2))
 _NO_PAIRS = np.zeros(0, np.int64), np.zeros(0, np.int64)
@@ -120,11 +122,20 @@ class PersonTracker:
         at_ns = state.at_ns
         i, j = encounters.near_pairs(people.mean, live)
         encounters.observe(state.encounters, people, live, i, j, at_ns)
-        beside = _NO_PAIRS if seen is None or not len(seen.camera) else self._see(seen, live, i, j)
-        self._tidy(*beside)
+        views = np.zeros(len(people), np.int64)
+        if seen is not None and len(seen.camera):
+            views, i, j = self._see(seen, live, i, j)
+        else:
+            i, j = _NO_PAIRS
+        self._tidy(i, j, views)
         pending = people.phase == PENDING
         if np.count_nonzero(pending):
             self._find_again(pending)
+        if at_ns - state.explained_ns >= EXPLAIN_EVERY_NS:
+            state.explained_ns = at_ns
+            self._explain_strangers()
+        if people.looks.used and at_ns - people.looks.looked_ns >= looks.LOOK_EVERY_NS:
+            self._look()
         if state.history.due(at_ns):
             self._record()
 
@@ -162,13 +173,17 @@ class PersonTracker:
         limit = lifecycle.patience(HIDDEN_AFTER_NS, self.state.spacing_ns)
         return np.asarray(self.state.at_ns - self.state.people.last_seen_ns <= limit)
 
-    def _see(self, seen: FloorDetections, live: Bools, i: Ints, j: Ints) -> tuple[Ints, Ints]:
+    def _see(self, seen: FloorDetections, live: Bools, i: Ints, j: Ints) -> tuple[Ints, Ints, Ints]:
         """Associate, update, and start tracks for what remains unexplained.
 
         Args:
-            i, j: rows of near pairs. Returns those that are beside each other now.
+            i, j: rows of near pairs.
+
+        Returns:
+            (n,) how many cameras saw each track, and which pairs are beside each other now.
         """
         people, n = self.state.people, len(self.state.people)
+        views = np.zeros(n, np.int64)
         tentative = people.phase == TENTATIVE
         pairs = association.pairs_in_reach(people.mean, people.covariance, live, tentative, seen)
         taken = association.assign(pairs, seen.camera, n).nonzero()[0]
@@ -186,18 +201,24 @@ class PersonTracker:
             people.hits += hit
             np.maximum(people.views, views, out=people.views)
             people.last_seen_ns[hit] = seen.at_ns
-        i, j = lifecycle.beside(people, i, j)
+        i, j = lifecycle.beside(people, i, j, lifecycle.TWIN_M)
         if len(i):
             lifecycle.mark_distinct(people, track, seen.camera[detection], i, j, seen.at_ns)
         if seen.wrist_rows is not None and len(track):
             rows = seen.wrist_rows.take(detection, axis=2)
-            held, points = wrists.locate(rows, track, people.mean[:2])
-            people.wrists_store_m[held] = points
+            held, points, along = wrists.locate(rows, track, people.mean[:2])
+            people.wrists_store_m[held], people.wrists_along[held] = points, along
             people.wrists_ns[held] = seen.at_ns
+        if seen.looks is not None and seen.lens is not None and len(track):
+            lens = seen.lens[detection]
+            mine = lens >= 0
+            people.looks.see(
+                track[mine], lens[mine], seen.looks[detection[mine]], len(self._cameras)
+            )
         free = association.unexplained(pairs, taken, seen, ~tentative, n)
         if len(free):
             self._start(*association.newborns(seen, free), seen.at_ns)
-        return i, j
+        return views, i, j
 
     def _start(self, position: Floats, R: Floats, at_ns: int) -> None:
         state = self.state
@@ -211,15 +232,32 @@ class PersonTracker:
         state.people.append(mean, covariance, from_gate, state.last_track + 1, at_ns)
         state.last_track += len(keep)
 
-    def _tidy(self, i: Ints, j: Ints) -> None:
+    def _tidy(self, i: Ints, j: Ints, views: Ints) -> None:
         """Confirm tracks, drop duplicates and those whose time is over."""
         state, people = self.state, self.state.people
         lifecycle.confirm(people, state.at_ns)
         keep = lifecycle.wanted(people, state.at_ns, state.spacing_ns)
         if len(i):
-            keep &= ~lifecycle.duplicates(people, i, j, state.at_ns)
+            keep &= ~lifecycle.duplicates(people, i, j, state.at_ns, views)
         if np.count_nonzero(keep) < len(keep):
             people.keep(keep)
+
+    def _look(self) -> None:
+        """Let looks say who is who where places left a doubt."""
+        state, people = self.state, self.state.people
+        settled = self._live() & (people.phase == KNOWN)
+        if len(state.encounters):
+            rows = encounters.rows_of(people, state.encounters.track)
+            settled[rows[rows >= 0]] = False
+        nobody = lifecycle.unaccounted(people)
+        people.identity = looks.look(
+            people.looks,
+            people.identity,
+            settled,
+            settled & nobody,
+            self._missing() & ~nobody,
+            state.at_ns,
+        )
 
     # --- hidden people, found again ---
 
@@ -240,6 +278,22 @@ class PersonTracker:
         if (ready & waited).any():
             together = ready & (waited | (people.views[found] > 1))
             self._reunite(found[together], hidden, likelihood[together], fresh[together])
+
+    def _explain_strangers(self) -> None:
+        """Somebody known vanished beside a track of nobody: that was a view of the same body."""
+        people = self.state.people
+        strange = lifecycle.unaccounted(people) & (people.phase == KNOWN) & self._live()
+        if not np.count_nonzero(strange):
+            return
+        hidden = (self._missing() & ~lifecycle.unaccounted(people)).nonzero()[0]
+        if not len(hidden):
+            return
+        found = strange.nonzero()[0]
+        fresh = np.full(len(found), NEW_IN_AISLE * self._per_m2)
+        likelihood = self._likelihoods(found, hidden)
+        same = reassociation.marginals(likelihood, fresh)[1] < reassociation.SURE_NEW_MAX
+        if same.any():
+            self._reunite(found[same], hidden, likelihood[same], fresh[same])
 
     def _likelihoods(self, found: Ints, hidden: Ints) -> Floats:
         strays = STRAYS * self._per_m2
@@ -397,6 +451,7 @@ class PersonTracker:
         column = state.visits.index(visit)
         people.identity[:, -1] += people.identity[:, column]
         people.identity = np.delete(people.identity, column, axis=1)
+        people.looks.forget_visit(column)
         state.history.ended_ns[state.visit_number[column]] = state.at_ns
         del state.visits[column], state.visit_number[column]
 
@@ -405,6 +460,7 @@ class PersonTracker:
         state, people = self.state, self.state.people
         if visit not in state.visits:
             people.identity = np.insert(people.identity, len(state.visits), 0.0, axis=1)
+            people.looks.visits.append(looks.MEMBERS_MAX)
             state.last_visit += 1
             state.visits.append(visit)
             state.visit_number.append(state.last_visit)
@@ -461,7 +517,8 @@ class PersonTracker:
         fresh = state.at_ns - people.wrists_ns[known] <= WRIST_AGE_NS
         shown: Floats | None = None
         if np.count_nonzero(fresh):
-            shown = np.where(fresh[:, None, None], people.wrists_store_m[known], np.nan)
+            both = np.concatenate((people.wrists_store_m, people.wrists_along), axis=2)[known]
+            shown = np.where(fresh[:, None, None], both, np.nan)
         variance = people.covariance[XX, known] + people.covariance[YY, known]
         ring.record(
             state.history,

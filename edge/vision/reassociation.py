@@ -28,6 +28,7 @@ STAYERS = 0.3  # share of hidden people who just stood: half of a visit is stand
 STAY_SD_M = 0.25  # of a standing body, both sightings included
 STAY_DRIFT_M_S = 0.10  # people shuffle along a shelf
 SAME_TRACK_MIN = 0.5  # a track id follows its likeliest body
+TWO_VIEWS = 0.02  # one body seen as two tracks for a while: rare, but crowds of gondolas do it
 
 
 def likelihoods(
@@ -36,8 +37,8 @@ def likelihoods(
     """(m, k) density, 1/m2, of each found person's place if they are each hidden one.
 
     Some stay where they were (shoppers at a shelf), the others move by the motion law; a small
-    uniform part moved as neither foresees. People seen after the other had appeared are not the
-    same: 0.
+    uniform part moved as neither foresees. People seen after the other had appeared are hardly
+    the same, and not at all if a camera saw them side by side.
     """
     P = people.covariance
     dx = people.mean[0, found][:, None] - people.mean[0, hidden]
@@ -54,7 +55,10 @@ def likelihoods(
     density = STAYERS * staying + (1 - STAYERS) * moving
     apart = people.last_seen_ns[hidden] > people.born_ns[found][:, None]
     apart &= people.hits[hidden] > 0  # bodies that a gate announced may have been seen before
-    return np.where(apart, 0.0, density + stray_per_m2)
+    two = people.beside[found][:, None] == people.track_id[hidden]
+    two |= people.beside[hidden] == people.track_id[found][:, None]
+    both = np.where(two, 0.0, TWO_VIEWS * density)
+    return np.where(apart, both, density + stray_per_m2)
 
 
 def marginals(likelihood: Floats, fresh: Floats) -> tuple[Floats, Floats]:
@@ -183,6 +187,11 @@ def _exchange_ids(people: People, encounters: Encounters, a: Ints, b: Ints) -> N
     """Track ids of rows a and b change places, in open encounters too."""
     old, new = people.track_id[a], people.track_id[b]
     people.track_id[a], people.track_id[b] = new, old
+    beside = people.beside.copy()
+    for was, now in zip(old, new, strict=True):
+        beside[people.beside == was] = now
+        beside[people.beside == now] = was
+    people.beside = beside
     if len(encounters):
         track = encounters.track.copy()
         for was, now in zip(old, new, strict=True):

@@ -17,6 +17,7 @@ import numpy as np
 from edge.vision import body_fit, wrists
 from edge.vision.camera_model import CameraModel
 from edge.vision.detections import SCORE_MIN, SCORE_START_MIN, FloorDetections, flaw
+from edge.vision.looks import reduced
 from messages.arrays import Bools, Floats, Floats32, Ints
 from messages.observations import PersonDetections
 
@@ -33,7 +34,7 @@ class Fitted:
     ``place``: of each packet, by its ``id``; ``first``: first row of each packet, and m.
     ``packet`` (m,): place of each row's packet. ``usable``, ``may_start`` (m,): by score, border
     and walkable area; ``usable_at_foot``: likewise at ``fit.foot``. ``wrist_rows`` (10, 2, m):
-    see ``wrists``; None where nobody's are.
+    see ``wrists``; None where nobody's are. ``looks``, ``lens``: as in ``FloorDetections``.
     """
 
     packets: list[PersonDetections]
@@ -45,6 +46,8 @@ class Fitted:
     usable_at_foot: Bools
     may_start: Bools
     wrist_rows: Floats | None
+    looks: Floats32 | None
+    lens: Ints | None
 
     def find(self, group: list[PersonDetections]) -> int | None:
         """Place of the group's first packet, if the others follow it there."""
@@ -93,6 +96,8 @@ class Sighting:
             self.age_s,
             fitted.may_start[part] & (R[0] + R[2] < 2 * START_SD_MAX_M**2),
             None if rows is None else rows[:, :, part],
+            None if fitted.looks is None else fitted.looks[part],
+            None if fitted.lens is None else fitted.lens[part],
         )
         kept = usable.nonzero()[0]
         return found if len(kept) == len(usable) else _only(found, kept)
@@ -163,6 +168,7 @@ class Sightings:
         fit = _fit(packets, count, self._cameras)
         strong = fit.ok & (scores >= SCORE_MIN)
         rays, eye = fit.wrist_rays, fit.eye
+        looks = _looks(packets, count)
         return Fitted(
             packets=packets,
             place={id(packet): k for k, packet in enumerate(packets)},
@@ -173,6 +179,8 @@ class Sightings:
             usable_at_foot=strong & self._inside(fit.foot),
             may_start=(scores >= SCORE_START_MIN) & ~fit.cut,
             wrist_rows=None if rays is None or eye is None else wrists.normal_equations(rays, eye),
+            looks=looks,
+            lens=None if looks is None else _lenses(packets, self._cameras).repeat(count),
         )
 
     def _inside(self, position: Floats) -> Bools:
@@ -216,6 +224,27 @@ def _wrists(packets: Sequence[PersonDetections]) -> Floats | None:
     return np.asarray(np.concatenate(shown), dtype=np.float64)
 
 
+def _looks(packets: Sequence[PersonDetections], count: Sequence[int]) -> Floats32 | None:
+    """(m, d) of length 1; None where no packet has any. Another descriptor than the first: zeros."""
+    given = [p.embeddings for p in packets if p.embeddings is not None]
+    if not given:
+        return None
+    d = given[0].shape[1]
+    parts = [
+        np.zeros((n, d), np.float32)
+        if p.embeddings is None or p.embeddings.shape[1] != d
+        else p.embeddings
+        for p, n in zip(packets, count, strict=True)
+    ]
+    return reduced(np.concatenate(parts))
+
+
+def _lenses(packets: Sequence[PersonDetections], cameras: Mapping[str, CameraModel]) -> Ints:
+    """Which of the store's cameras took each packet; -1: another sender."""
+    number = {camera: k for k, camera in enumerate(cameras)}
+    return np.array([number.get(p.camera, -1) for p in packets], dtype=np.int64)
+
+
 def _with_positions(
     packets: Sequence[PersonDetections], count: Sequence[int], fit: body_fit.FloorFit
 ) -> body_fit.FloorFit:
@@ -250,4 +279,6 @@ def _only(seen: FloorDetections, k: Ints) -> FloorDetections:
         seen.age_s[k],
         seen.may_start[k],
         None if seen.wrist_rows is None else seen.wrist_rows.take(k, axis=2),
+        None if seen.looks is None else seen.looks[k],
+        None if seen.lens is None else seen.lens[k],
     )

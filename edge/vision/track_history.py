@@ -28,7 +28,8 @@ class TrackWindow:
 
     ``at_ns`` (k,); ``track_id`` (n,); ``position_store_m`` (k, n, 2), NaN where a track was
     absent; ``position_sd_m`` (k, n), root mean square of the two axes; ``wrists_store_m``
-    (k, n, 2, 3), NaN where unseen; ``identity`` (k, n, v + 1) over ``visits``, last column =
+    (k, n, 2, 3), NaN where unseen, and ``wrists_along`` (k, n, 2, 3), the direction in which one
+    camera alone could not tell where it is, zeros where several saw it; ``identity`` (k, n, v + 1) over ``visits``, last column =
     nobody known, rows sum to 1 (absent: all nobody).
     """
 
@@ -37,12 +38,13 @@ class TrackWindow:
     position_store_m: Floats
     position_sd_m: Floats
     wrists_store_m: Floats
+    wrists_along: Floats
     visits: tuple[VisitId, ...]
     identity: Floats
 
     def __post_init__(self) -> None:
         read_only(self.at_ns, self.track_id, self.position_store_m, self.position_sd_m)
-        read_only(self.wrists_store_m, self.identity)
+        read_only(self.wrists_store_m, self.wrists_along, self.identity)
 
 
 def _none(*shape: int) -> Floats32:
@@ -62,7 +64,8 @@ class TrackHistory:
     sd: Floats32 = field(default_factory=lambda: _none(SAMPLES_MAX, 0))
     visit: Counts = field(default_factory=lambda: np.zeros((SAMPLES_MAX, 0, WHO_MAX), np.int32))
     probability: Floats32 = field(default_factory=lambda: _none(SAMPLES_MAX, 0, WHO_MAX))
-    wrists: Floats32 = field(default_factory=lambda: _none(SAMPLES_MAX, 0, 2, 3))  # 0 until seen
+    # Points and directions; no room for them until any is seen.
+    wrists: Floats32 = field(default_factory=lambda: _none(SAMPLES_MAX, 0, 2, 6))
     names: dict[int, VisitId] = field(default_factory=dict)  # visit numbers that samples may hold
     ended_ns: dict[int, int] = field(default_factory=dict)  # when a visit left the store
 
@@ -89,7 +92,7 @@ def record(
 
     Args:
         position: (n, 2). sd: (n,). identity: (n, v + 1). visit_number: (v,) of its columns.
-        wrists: (n, 2, 3) with NaN, or None when nobody's are seen.
+        wrists: (n, 2, 6) points and directions, with NaN, or None when nobody's are seen.
     """
     n = len(track_id)
     _reserve(history, n, wrists is not None)
@@ -129,7 +132,7 @@ def _window(history: TrackHistory, slots: Ints) -> TrackWindow:
     position[sample, column] = history.position[slot, place]
     sd = np.full((k, n), np.nan)
     sd[sample, column] = history.sd[slot, place]
-    wrists = np.full((k, n, 2, 3), np.nan)
+    wrists = np.full((k, n, 2, 6), np.nan)
     if history.wrists.shape[1]:
         wrists[sample, column] = history.wrists[slot, place]
     numbers, identity = _dense(history, sample, column, slot, place, (k, n))
@@ -138,7 +141,8 @@ def _window(history: TrackHistory, slots: Ints) -> TrackWindow:
         track_id=ids,
         position_store_m=position,
         position_sd_m=sd,
-        wrists_store_m=wrists,
+        wrists_store_m=wrists[..., :3],
+        wrists_along=wrists[..., 3:],
         visits=tuple(history.names[int(number)] for number in numbers),
         identity=identity,
     )
@@ -195,7 +199,7 @@ def _reserve(history: TrackHistory, n: int, wrists: bool) -> None:
         history.visit = np.pad(history.visit, ((0, 0), grown, (0, 0)))
         history.probability = np.pad(history.probability, ((0, 0), grown, (0, 0)))
     if size > history.wrists.shape[1] and (wrists or history.wrists.shape[1]):
-        grown_wrists = _none(SAMPLES_MAX, size, 2, 3)
+        grown_wrists = _none(SAMPLES_MAX, size, 2, 6)
         grown_wrists[:, : history.wrists.shape[1]] = history.wrists
         history.wrists = grown_wrists
 

@@ -16,6 +16,7 @@ from enum import IntEnum
 
 import numpy as np
 
+from edge.vision.looks import Looks
 from edge.vision.track_history import TrackHistory
 from messages.arrays import Bools, Floats, Ints, read_only
 from messages.ids import VisitId
@@ -72,10 +73,13 @@ class People:
     confirmed_ns: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
     last_seen_ns: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
     distinct_ns: Ints = field(default_factory=lambda: np.zeros(0, np.int64))  # see duplicates
+    beside: Ints = field(default_factory=lambda: np.zeros(0, np.int64))  # track id, then; 0 none
     from_gate: Bools = field(default_factory=lambda: np.zeros(0, np.bool_))  # first seen at a gate
     identity: Floats = field(default_factory=lambda: np.zeros((0, 1)))  # columns: visits, nobody
     wrists_store_m: Floats = field(default_factory=lambda: np.zeros((0, 2, 3)))
+    wrists_along: Floats = field(default_factory=lambda: np.zeros((0, 2, 3)))
     wrists_ns: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
+    looks: Looks = field(default_factory=Looks)
 
     def __len__(self) -> int:
         return len(self.track_id)
@@ -87,6 +91,7 @@ class People:
         self.covariance = self.covariance.take(rows, axis=1)
         for name in _PER_TRACK:
             setattr(self, name, getattr(self, name)[rows])
+        self.looks.keep(rows)
 
     def append(
         self, mean: Floats, covariance: Floats, from_gate: Bools, first_id: int, at_ns: int
@@ -104,13 +109,16 @@ class People:
         self.confirmed_ns = np.concatenate((self.confirmed_ns, zeros))
         self.last_seen_ns = np.concatenate((self.last_seen_ns, now))
         self.distinct_ns = np.concatenate((self.distinct_ns, zeros))
+        self.beside = np.concatenate((self.beside, zeros))
         self.from_gate = np.concatenate((self.from_gate, from_gate))
         nobody = np.zeros((k, self.identity.shape[1]))
         nobody[:, -1] = 1.0
         self.identity = np.concatenate((self.identity, nobody))
         unseen = np.full((k, 2, 3), np.nan)
         self.wrists_store_m = np.concatenate((self.wrists_store_m, unseen))
+        self.wrists_along = np.concatenate((self.wrists_along, unseen))
         self.wrists_ns = np.concatenate((self.wrists_ns, zeros))
+        self.looks.append(k)
 
 
 _PER_TRACK = (
@@ -122,9 +130,11 @@ _PER_TRACK = (
     "confirmed_ns",
     "last_seen_ns",
     "distinct_ns",
+    "beside",
     "from_gate",
     "identity",
     "wrists_store_m",
+    "wrists_along",
     "wrists_ns",
 )
 
@@ -161,6 +171,7 @@ class PersonTrackerState:
     """Everything a restart needs. ``at_ns`` is the filter's time, -1 before the first instant."""
 
     at_ns: int = -1
+    explained_ns: int = -1  # when tracks of nobody were last compared with people who vanished
     spacing_ns: int = 66_666_667  # smoothed time between instants: cameras at 15 Hz until learned
     last_track: int = 0  # counter of track ids, never reused
     last_visit: int = 0  # counter of visit numbers, as the history stores them

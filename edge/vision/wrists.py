@@ -40,7 +40,7 @@ def normal_equations(rays: Floats, origin: Floats) -> Floats:
     return rows
 
 
-def locate(rows: Floats, track: Ints, body: Floats) -> tuple[Ints, Floats]:
+def locate(rows: Floats, track: Ints, body: Floats) -> tuple[Ints, Floats, Floats]:
     """Wrists of the tracks that have any.
 
     Args:
@@ -48,7 +48,8 @@ def locate(rows: Floats, track: Ints, body: Floats) -> tuple[Ints, Floats]:
         body: (2, n) positions of all tracks.
 
     Returns:
-        (t,) tracks, and (t, 2, 3) metres, NaN where not seen or not plausible.
+        (t,) tracks, and (t, 2, 3) metres, NaN where not seen or not plausible; and (t, 2, 3) unit
+        directions of the sight of those that one camera alone saw, zeros elsewhere.
     """
     sums = _summed(rows, track, body.shape[1])
     tracks = (sums[9, 0] + sums[9, 1]).nonzero()[0]
@@ -59,7 +60,18 @@ def locate(rows: Floats, track: Ints, body: Floats) -> tuple[Ints, Floats]:
     away = wrists[:2] - centre[:2]
     ok = (sums[9] > 0) & (away[0] * away[0] + away[1] * away[1] < REACH_MAX_M**2)
     ok &= (wrists[2] > 0.0) & (wrists[2] < HEIGHT_MAX_M)
-    return tracks, np.where(ok, wrists, np.nan).transpose(2, 1, 0)
+    along = np.where(sums[9] == 1.0, _blind(sums[:6]), 0.0)
+    return tracks, np.where(ok, wrists, np.nan).transpose(2, 1, 0), along.transpose(2, 1, 0)
+
+
+def _blind(A: Floats) -> Floats:
+    """(3, 2, t) d of A = (I - d d') over the ray's variance: the ray of one sighting."""
+    outer = _IDENTITY - A * RAY_SD_M**2  # entries of d d'
+    square = outer[_DIAGONAL.ravel()]  # (3, 2, t)
+    longest = square.argmax(axis=0)
+    rows = outer.take(_MATRIX, axis=0).reshape(3, 3, *A.shape[1:])
+    column = np.take_along_axis(rows, longest[None, None], axis=0)[0]
+    return np.asarray(column / np.sqrt(np.maximum(square.max(axis=0), 1e-12)))
 
 
 # Symmetric matrices as rows xx xy xz yy yz zz: where each entry of the matrix stands, and the two

@@ -1,0 +1,282 @@
+"""What people look like: a second witness of who somebody is, where places alone cannot tell.
+
+A descriptor (colour stripes, or a network of the user's) gives each box a vector. Every track keeps
+a running mean of its vectors for each camera, begun anew when it parts from somebody it may have
+been exchanged with. Every visit keeps the same of the tracks that surely were it: its *gallery*.
+A track whose identity is in doubt, or that no longer looks like its visit, is compared with the
+galleries of the same cameras, since views of two cameras hardly compare; the cosine c of the two
+means gives a log likelihood ratio
+
+    log N(c; same) - log N(c; different)
+
+with both normals learned from tracks whose identity is sure, so a strong network counts for more
+than a weak one. Identities then shift between tracks, and none is made or lost: rows and columns
+keep their sums (Sinkhorn's iteration). Positions still decide who is where; looks only who is who.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from messages.arrays import Bools, Floats, Floats32, Ints
+
+DIMENSIONS_MAX = 64  # longer vectors are projected: cosines keep to 0.1 and memory stays small
+RATE = 0.1  # of a running mean at 15 images a second: 0.7 s, enough to average the noise out
+IMAGES_MIN = 5  # of one camera, before a mean says something: a third of a second
+LOOK_EVERY_NS = 200_000_000
+GALLERY_RATE = 0.05  # at five looks a second: 4 s of somebody's recent looks
+SURE = 0.98  # identity from which a track shows what the visit looks like
+DOUBT = 0.999  # below it a track is compared with the galleries
+AGAIN_NS = 3_000_000_000  # looks change: so much later they are looked at again
+EVIDENCE_MAX = 12.0  # log likelihood ratio of one look; no descriptor is surer than that
+TEMPER = 0.6  # galleries of those in doubt are older than those that the normals were learned on
+MEMBERS_MAX = 4  # of a party that have a gallery each
+LEAK = 1e-4  # of each identity may be anybody's: an exchange that places did not show
+MEMBER_MIN = 0.4  # cosines added up: less alike, it is another person of the party
+FOUND = 0.3  # of a strange track may be one of those lost, before looks are compared
+MISMATCH = -3.0  # log likelihood ratio to the own visit, below which that is considered
+ROUNDS = 8
+# Moments before anything was learned: mean and variance of the cosine for the same person and for
+# two people, as good as this many observations. Colour stripes on real recordings (PETS09-S2L1).
+SAME, DIFFERENT = (0.65, 0.04), (0.0, 0.10)
+PRIOR = 20.0
+LEARNED_MAX = 2_000.0  # observations; later ones replace earlier ones
+VARIANCE_MIN = 0.002
+
+
+@dataclass(slots=True, eq=False)
+class Means:
+    """Running means of r rows (tracks, or visits) for c cameras."""
+
+    vector: Floats32 = field(default_factory=lambda: np.zeros((0, 0, 0), np.float32))  # (r, c, d)
+    images: Floats32 = field(default_factory=lambda: np.zeros((0, 0), np.float32))  # (r, c)
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def keep(self, rows: Ints) -> None:
+        self.vector, self.images = self.vector[rows], self.images[rows]
+
+    def append(self, rows: int) -> None:
+        """Rows of which nothing is known."""
+        self.vector = np.concatenate((self.vector, np.zeros((rows, *self.vector.shape[1:]), "f4")))
+        self.images = np.concatenate((self.images, np.zeros((rows, self.images.shape[1]), "f4")))
+
+    def fit(self, rows: int, cameras: int, dimensions: int) -> None:
+        """Have this shape; what was known of other cameras or another descriptor is forgotten."""
+        if self.vector.shape != (rows, cameras, dimensions):
+            self.vector = np.zeros((rows, cameras, dimensions), np.float32)
+            self.images = np.zeros((rows, cameras), np.float32)
+
+    def see(self, row: Ints, camera: Ints, vector: Floats32, rate: float) -> None:
+        """One more vector for each (row, camera), each pair at most once; zeros say nothing."""
+        seen = vector.any(axis=1)
+        row, camera, vector = row[seen], camera[seen], vector[seen]
+        images = self.images[row, camera]
+        part = np.maximum(1.0 / (images + 1.0), np.float32(rate))[:, None]
+        mean = self.vector[row, camera]
+        self.vector[row, camera] = mean + part * (vector - mean)
+        self.images[row, camera] = images + 1.0
+
+
+@dataclass(slots=True)
+class Looks:
+    """Everything about looks that a restart needs."""
+
+    tracks: Means = field(default_factory=Means)
+    visits: Means = field(default_factory=Means)  # galleries: (visits x MEMBERS_MAX) rows
+    looked_ns: int = -1
+    compared_ns: Ints = field(default_factory=lambda: np.zeros(0, np.int64))  # (n,) of tracks
+    compared: Ints = field(default_factory=lambda: np.zeros(0, np.int64))  # (n,) how often anew
+    moments: Floats = field(default_factory=lambda: np.array([[*SAME, PRIOR], [*DIFFERENT, PRIOR]]))
+
+    @property
+    def used(self) -> bool:
+        """True once a packet had vectors."""
+        return self.tracks.vector.shape[2] > 0
+
+    def keep(self, rows: Ints) -> None:
+        """Tracks that stay."""
+        self.tracks.keep(rows)
+        self.compared_ns, self.compared = self.compared_ns[rows], self.compared[rows]
+
+    def append(self, tracks: int) -> None:
+        self.tracks.append(tracks)
+        nothing = np.zeros(tracks, np.int64)
+        self.compared_ns = np.concatenate((self.compared_ns, nothing))
+        self.compared = np.concatenate((self.compared, nothing))
+
+    def see(self, track: Ints, camera: Ints, vector: Floats32, cameras: int) -> None:
+        """Vectors (k, d) of tracks, seen by cameras (k,)."""
+        d = vector.shape[1]
+        self.tracks.fit(len(self.tracks), cameras, d)
+        self.visits.fit(len(self.visits), cameras, d)
+        self.tracks.see(track, camera, vector, RATE)
+
+    def forget_visit(self, column: int) -> None:
+        """The visit is over, and its people's looks go with it."""
+        rows = np.arange(len(self.visits))
+        self.visits.keep(rows[rows // MEMBERS_MAX != column])
+
+    def begin_anew(self, tracks: Ints) -> None:
+        """These tracks may be other bodies from here on: what was seen of them before is void."""
+        self.tracks.images[tracks] = 0.0
+        self.compared_ns[tracks] = 0
+        self.compared[tracks] = 0
+
+
+def reduced(vectors: Floats32) -> Floats32:
+    """(n, d) vectors of length 1 with at most ``DIMENSIONS_MAX`` dimensions; zeros where bad."""
+    d = vectors.shape[1]
+    if d > DIMENSIONS_MAX:
+        vectors = vectors @ _projection(d)
+    length = np.sqrt(np.einsum("nd,nd->n", vectors, vectors))
+    good = np.isfinite(length) & (length > 0.0)
+    scale = np.where(good, length, 1.0)[:, None]
+    return np.where(good[:, None], vectors, 0.0).astype(np.float32) / scale.astype(np.float32)
+
+
+def _projection(d: int) -> Floats32:
+    """(d, DIMENSIONS_MAX) the same for every run: Johnson and Lindenstrauss's random projection."""
+    rng = np.random.Generator(np.random.PCG64(d))
+    return rng.standard_normal((d, DIMENSIONS_MAX)).astype(np.float32)
+
+
+def look(
+    looks: Looks, identity: Floats, settled: Bools, strange: Bools, lost: Bools, at_ns: int
+) -> Floats:
+    """Identities (n, v + 1) after one more look at everybody; galleries and normals learn.
+
+    Args:
+        settled: (n,) tracks that are in sight, and not beside somebody they may be exchanged with.
+        strange: (n,) tracks of nobody who came in. lost: (n,) people inside whom nobody sees:
+            they may well be those.
+    """
+    looks.looked_ns = at_ns
+    if identity.shape[1] == 1:
+        return identity
+    cosine, known = _cosines(looks)
+    ratio, member = _ratios(looks.moments, cosine, known)
+    sure = settled & (identity[:, :-1].max(axis=1) >= SURE)
+    visit = identity[:, :-1].argmax(axis=1)
+    own = ratio[np.arange(len(visit)), visit]
+    due = settled & (at_ns - looks.compared_ns >= AGAIN_NS) & known.any(axis=(1, 2, 3))
+    _learn(looks, cosine, known, visit, member, due & sure & (own > MISMATCH))
+    strange = strange & due & lost.any()
+    doubt = due & ((identity.max(axis=1) < DOUBT) | (own < MISMATCH)) | strange
+    looks.compared_ns[due] = at_ns
+    if doubt.any():
+        looks.compared[doubt] += 1
+        fresh = doubt / np.maximum(looks.compared, 1) ** 2  # much of it was seen before
+        identity = shifted(_leaked(identity, strange, lost), ratio * fresh[:, None])
+        sure &= ~doubt
+    _remember(looks, identity, visit, cosine, known, sure & (own > MISMATCH))
+    return identity
+
+
+def _cosines(looks: Looks) -> tuple[Floats, Bools]:
+    """(n, v, k, c) cosine of each track's mean with each gallery of the same camera; where known."""
+    tracks, visits = looks.tracks, looks.visits
+    n, c = tracks.images.shape
+    known = (tracks.images >= IMAGES_MIN)[:, None] & (visits.images >= IMAGES_MIN)[None]
+    dot = np.einsum("ncd,vcd->nvc", tracks.vector, visits.vector)
+    length = np.sqrt(np.einsum("ncd,ncd->nc", tracks.vector, tracks.vector))
+    other = np.sqrt(np.einsum("vcd,vcd->vc", visits.vector, visits.vector))
+    scale = length[:, None] * other[None]
+    cosine = np.asarray(dot / np.where(scale > 0.0, scale, 1.0), np.float64)
+    shape = (n, len(visits) // MEMBERS_MAX, MEMBERS_MAX, c)
+    return cosine.reshape(shape), np.asarray(known).reshape(shape)
+
+
+def _ratios(moments: Floats, cosine: Floats, known: Bools) -> tuple[Floats, Ints]:
+    """(n, v) log likelihood ratio that each track is each visit's, and whose of its members."""
+    (same, same_var, _), (different, different_var, _) = moments
+    offset = np.log(different_var / same_var)
+    ratio = (cosine - different) ** 2 / different_var - (cosine - same) ** 2 / same_var + offset
+    # Nobody looks too much like oneself: above the mean of the same person nothing is held against.
+    top = (same - different) ** 2 / different_var + offset
+    ratio = 0.5 * np.where(cosine >= same, np.maximum(ratio, top), ratio)
+    total = TEMPER * np.where(known, ratio, 0.0).sum(axis=3)
+    total = np.where(known.any(axis=3), total, -np.inf)
+    member = total.argmax(axis=2)
+    best = total.max(axis=2)
+    return np.clip(np.where(np.isfinite(best), best, 0.0), -EVIDENCE_MAX, EVIDENCE_MAX), member
+
+
+def _learn(
+    looks: Looks, cosine: Floats, known: Bools, visit: Ints, member: Ints, sure: Bools
+) -> None:
+    """The two normals, from tracks whose identity is sure."""
+    rows = sure.nonzero()[0]
+    if not len(rows):
+        return
+    own = visit[rows]
+    mine = np.zeros(known[rows].shape, np.bool_)
+    mine[np.arange(len(rows)), own, member[rows, own]] = True
+    others = np.ones(known[rows].shape, np.bool_)
+    others[np.arange(len(rows)), own] = False
+    for k, which in enumerate((mine, others)):
+        values = cosine[rows][which & known[rows]]
+        if len(values):
+            looks.moments[k] = _updated(looks.moments[k], values)
+
+
+def _updated(moments: Floats, values: Floats) -> Floats:
+    mean, variance, n = moments
+    m = len(values)
+    total = n + m
+    new_mean = (n * mean + values.sum()) / total
+    spread = n * (variance + (mean - new_mean) ** 2) + ((values - new_mean) ** 2).sum()
+    return np.array([new_mean, max(spread / total, VARIANCE_MIN), min(total, LEARNED_MAX)])
+
+
+def _remember(
+    looks: Looks, identity: Floats, visit: Ints, cosine: Floats, known: Bools, sure: Bools
+) -> None:
+    """Galleries take in what the tracks that surely are a visit's look like now.
+
+    A party has a gallery for each of its people: a track goes to the one it looks most like, or
+    begins one where there are fewer than people.
+    """
+    members = np.clip(np.rint(identity.sum(axis=0)[:-1]), 1, MEMBERS_MAX).astype(np.int64)
+    for row in sure.nonzero()[0].tolist():
+        v = int(visit[row])
+        seen = looks.tracks.images[row] >= IMAGES_MIN
+        alike = np.where(known[row, v], cosine[row, v], 0.0).sum(axis=1)  # (k,)
+        begun = looks.visits.images[v * MEMBERS_MAX : (v + 1) * MEMBERS_MAX].any(axis=1)
+        begun[members[v] :] = False
+        best = int(np.where(known[row, v].any(axis=1), alike, -np.inf).argmax())
+        if not known[row, v, best].any() or (
+            alike[best] < MEMBER_MIN and not begun[: members[v]].all()
+        ):
+            free = np.flatnonzero(~begun[: members[v]])
+            best = int(free[0]) if len(free) else best
+        cameras = seen.nonzero()[0]
+        rows = np.full(len(cameras), v * MEMBERS_MAX + best)
+        looks.visits.see(rows, cameras, looks.tracks.vector[row, cameras], GALLERY_RATE)
+
+
+def _leaked(identity: Floats, strange: Bools, lost: Bools) -> Floats:
+    """A little of each identity on every track, and more of those lost on the strange ones.
+
+    Columns keep their sums.
+    """
+    leaked = (1.0 - LEAK) * identity + LEAK * identity.mean(axis=0)
+    either = strange | lost
+    if strange.any() and lost.any():
+        leaked[either] += FOUND * (leaked[either].mean(axis=0) - leaked[either])
+    return np.asarray(leaked)
+
+
+def shifted(identity: Floats, log_ratio: Floats) -> Floats:
+    """Identities (n, v + 1) weighed with ratios (n, v); rows and columns keep their sums."""
+    weight = identity.copy()
+    weight[:, :-1] *= np.exp(log_ratio)
+    columns = identity.sum(axis=0)
+    for _ in range(ROUNDS):
+        total = weight.sum(axis=0)
+        weight *= np.divide(columns, total, out=np.ones_like(columns), where=total > 0.0)
+        weight /= weight.sum(axis=1, keepdims=True)
+    return weight
