@@ -11,7 +11,7 @@ The model is in docs/CARTS.md; its pieces are edge/cart_*.py.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 import numpy as np
@@ -94,6 +94,7 @@ class CartTracker:
         self._plates_m = np.array([(p.x_m, p.y_m) for p in config.plates]).reshape(-1, 2)
         self._skus = [product.id for product in config.products]
         self._strangers = 0  # inside while the steps at hand are judged
+        self._verified_ns: Callable[[VisitId], int] = lambda visit: 0
 
     @property
     def carts(self) -> dict[VisitId, Cart]:
@@ -138,7 +139,7 @@ class CartTracker:
             people: tracks; read only.
             strangers: people inside who came through a gate without a credential.
         """
-        self._strangers = strangers
+        self._strangers, self._verified_ns = strangers, people.verified_ns
         charge_min = self.config.decision.charge_probability_min
         met = self._unweighed(now_ns, looked(self.state, people, self._plates_m, charge_min))
         new = held_steps(now_ns, steps, self.config, self._planogram)
@@ -165,14 +166,14 @@ class CartTracker:
         record = self._record(visit)
         return any(record.overlaps(h.started_at_ns, h.ended_at_ns) for h in self.state.held)
 
-    def exit_uncertain(self, visits: Iterable[VisitId]) -> None:
+    def exit_uncertain(self, visits: Iterable[VisitId], now_ns: int) -> None:
         """Somebody left who may have been of these visits, and was counted for another.
 
-        Whoever is still inside under their identity may be somebody else: from here on their
-        lines are asked about, not charged.
+        Whoever is still inside under their identity may be somebody else: until they plainly look
+        like the visit again, their lines are asked about, not charged.
         """
         for visit in visits:
-            self._record(visit).mistakable = True
+            self._record(visit).mistakable_ns = now_ns
 
     def answer(self, answer: ReviewAnswer, now_ns: int, operator: str) -> list[Event]:
         """A person decided.
@@ -363,9 +364,9 @@ class CartTracker:
         likely = actors.probability[: actors.nobody].max(axis=1, initial=0.0) >= NOTICEABLE
         visits = self.state.visits
         return any(
-            visits[visit].mistakable
+            visits[visit].mistakable_ns > self._verified_ns(visit)
             for visit, counts in zip(actors.visits, likely, strict=True)
-            if counts
+            if counts and visits[visit].mistakable_ns
         )
 
     def _staff(self, actors: Actors) -> Bools:

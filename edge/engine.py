@@ -205,15 +205,15 @@ class Engine:
                 self._set_aside(now_ns, seen)
             case ConfigLoaded():
                 self._count("configs_loaded")
-                self._nobody_watched()
+                self._nobody_watched(now_ns)
             case _:
                 self._count(f"ignored_{type(seen).__name__}")
 
-    def _nobody_watched(self) -> None:
+    def _nobody_watched(self, now_ns: int) -> None:
         """The daemon starts: several parties inside may have changed places unseen meanwhile."""
         inside = [VisitId(v) for v, visit in self.state.visits.items() if not visit.ended_at_ns]
         if len(inside) > 1:
-            self.carts.exit_uncertain(inside)
+            self.carts.exit_uncertain(inside, now_ns)
 
     def _repeated(self, seen: GateSignal) -> bool:
         """A controller repeats what was not acknowledged, also across our restarts."""
@@ -283,7 +283,7 @@ class Engine:
             self._count("exits_ambiguous")
         if inside[visit_id] < EXIT_SURE:
             others = [v for v in inside if v != visit_id and inside[v] >= EXIT_NOTICEABLE]
-            self.carts.exit_uncertain(VisitId(v) for v in others)
+            self.carts.exit_uncertain((VisitId(v) for v in others), now_ns)
         visit = self.state.visits[VisitId(visit_id)]
         visit.left += 1
         if visit.left >= visit.entered:

@@ -137,6 +137,11 @@ def put_verdict(outcomes: Outcomes, held: Holdings, about: Circumstances) -> Ver
         reason = "An item was put back that the shopper's cart does not have."
         parts = _with_givers(t.not_held, held)
         return Verdict(counted="returns_not_held", doubts=(_doubt(t, parts, -1, reason, about),))
+    unseen = {part: p for part, p in t.parts.items() if part[0] == about.actors.nobody}
+    back = _with_givers(unseen, held)
+    if sum(unseen.values()) >= NOTHING_MIN and len(back) > len(unseen):
+        reason = "Goods that somebody inside holds were put back, by nobody known to us."
+        return Verdict(counted="returns_unseen", doubts=(_doubt(t, back, -1, reason, about),))
     if t.kinds[Kind.UNKNOWN] >= NOTHING_MIN:
         return Verdict(counted="foreign_put")
     return Verdict(counted="stocked" if t.kinds[Kind.ITEM] >= NOTHING_MIN else "nothing")

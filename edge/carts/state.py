@@ -9,6 +9,7 @@ import numpy as np
 from edge.carts.meetings import Meeting
 from edge.carts.outcomes import StepView
 from edge.carts.planogram import ForeignObject, Misplaced, Planogram
+from edge.sensors.shelf_changes import SPAN_SD
 from edge.sensors.weight_steps import WeightSteps
 from messages.arrays import Floats
 from messages.cart import Cart
@@ -19,6 +20,8 @@ from messages.store_config import StoreConfig
 LIFT_NS = 15_000_000_000  # longest time that an item is held half lifted
 SAME_PLATES = 0.85  # cosine of the two parts over the plates
 PARTS_MAX = 32
+# Mass that went the other way than the rest of a step: lighter than this is spill or noise.
+OTHER_WAY_MIN_G, OTHER_WAY_SIGMAS, OTHER_WAY_SHARE = 12.0, 5.0, 0.15
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -55,7 +58,7 @@ class VisitRecord:
     started_at_ns: int
     left_at_ns: int | None = None
     lines_made: int = 0
-    mistakable: bool = False  # one who left, booked as another's, may have been theirs
+    mistakable_ns: int = 0  # when one left, booked as another's, who may have been theirs; 0 never
 
     def overlaps(self, start_ns: int, end_ns: int) -> bool:
         """True when the visit was inside at some time of the interval."""
@@ -92,22 +95,51 @@ def held_steps(
     for i in range(len(steps.step_id)):
         shelf = int(steps.shelf[i])
         order = planogram.shelves[shelf].plates
-        result.append(
-            HeldStep(
-                step_id=int(steps.step_id[i]),
-                shelf=config.shelves[shelf],
-                plates=tuple(config.plates[p].id for p in order),
-                started_at_ns=int(steps.started_at_ns[i]),
-                ended_at_ns=int(steps.ended_at_ns[i]),
-                mass_g=float(steps.mass_g[i]),
-                mass_sd_g=float(steps.mass_sd_g[i]),
-                plate_mass_g=np.nan_to_num(steps.plate_mass_g[i, order]),
-                plate_sd_g=np.nan_to_num(steps.plate_sd_g[i, order]),
-                flags=int(steps.flags[i]),
-                held_at_ns=now_ns,
-            )
+        held = HeldStep(
+            step_id=int(steps.step_id[i]),
+            shelf=config.shelves[shelf],
+            plates=tuple(config.plates[p].id for p in order),
+            started_at_ns=int(steps.started_at_ns[i]),
+            ended_at_ns=int(steps.ended_at_ns[i]),
+            mass_g=float(steps.mass_g[i]),
+            mass_sd_g=float(steps.mass_sd_g[i]),
+            plate_mass_g=np.nan_to_num(steps.plate_mass_g[i, order]),
+            plate_sd_g=np.nan_to_num(steps.plate_sd_g[i, order]),
+            flags=int(steps.flags[i]),
+            held_at_ns=now_ns,
         )
+        result += both_ways(held)
     return result
+
+
+def both_ways(held: HeldStep) -> list[HeldStep]:
+    """A step in which some plates lost mass while others gained it: first a take, then a put.
+
+    Spill moves mass between neighbours by shares of one item, so all its plates change one way;
+    where they plainly do not, one thing came as another went, or something changed its place.
+    """
+    mass, variance = held.plate_mass_g, held.plate_sd_g**2
+    parts = [np.where(mass < 0.0, mass, 0.0), np.where(mass > 0.0, mass, 0.0)]
+    size = np.array([abs(part.sum()) for part in parts])
+    noise = np.sqrt([variance[part != 0.0].sum() for part in parts])
+    if (size < np.maximum(OTHER_WAY_MIN_G, OTHER_WAY_SIGMAS * noise)).any():
+        return [held]
+    if size.min() < OTHER_WAY_SHARE * size.max():
+        return [held]
+    return [_only_plates(held, part) for part in parts]
+
+
+def _only_plates(held: HeldStep, mass_g: Floats) -> HeldStep:
+    """The step as far as these plates saw it; its span error is a share of what they saw."""
+    total = float(mass_g.sum())
+    noise = float(np.linalg.norm(held.plate_sd_g[mass_g != 0.0]))
+    return replace(
+        held,
+        mass_g=total,
+        mass_sd_g=max(noise, SPAN_SD * abs(total)),
+        plate_mass_g=mass_g,
+        plate_sd_g=held.plate_sd_g,
+    )
 
 
 def joined(part: HeldStep, rest: HeldStep) -> HeldStep | None:

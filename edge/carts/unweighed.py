@@ -35,6 +35,7 @@ class People(Protocol):
 
     def between(self, start_ns: int, end_ns: int) -> Window: ...
     def covered_until_ns(self) -> int: ...
+    def verified_ns(self, visit: VisitId) -> int: ...  # 0: never
 
 
 def looked(

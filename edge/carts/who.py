@@ -14,8 +14,8 @@ from typing import Protocol
 
 import numpy as np
 
-from edge.carts.likelihood import reach, walk_ratio, wrist_ratio
-from messages.arrays import Floats, Ints
+from edge.carts.likelihood import hand_ratio, reach, walk_ratio
+from messages.arrays import Bools, Floats, Ints
 from messages.ids import VisitId
 
 UNSEEN = 0.0005  # weight of a person whom no camera saw; one who stands at the plate has 0.8
@@ -27,6 +27,9 @@ MISSED = 0.01
 GHOST = 0.03
 # A wrist is not at the plate's centre but in front of the goods, on the person's side, above them.
 HAND_FRONT_M, HAND_ABOVE_M = 0.20, 0.10
+AT_M, NEAR_M, ELSEWHERE_M = 0.12, 0.25, 0.30
+REACHING_SAMPLES = 12  # that a step of one reach has, with the time before and after it
+BLIND_M = 0.8  # how far along its line of sight a wrist may be from where it was put
 SPEED_SAMPLES = 3  # positions that make a speed
 SPEED_SD_M = 0.30  # of a body's position: a hidden one has no speed that we know
 NEAR_REACH = 0.05  # a track that explains a touch at least so well is named as evidence
@@ -45,6 +48,8 @@ class Window(Protocol):
     def position_sd_m(self) -> Floats: ...  # (k, n)
     @property
     def wrists_store_m(self) -> Floats: ...  # (k, n, 2, 3) NaN where not seen
+    @property
+    def wrists_along(self) -> Floats: ...  # (k, n, 2, 3) line of sight, zeros where depth is known
     @property
     def visits(self) -> tuple[VisitId, ...]: ...  # (v,)
     @property
@@ -121,9 +126,8 @@ def touch_by_track(window: Window, points_m: Floats, along: Floats, *, after_gap
     mean = touched.sum(axis=0) / np.maximum(present, 1)
     peak = touched.max(axis=0, initial=0.0)
     over_time = peak if after_gap else 0.5 * (mean + peak) * walk_ratio(_speed(window))[:, None]
-    result: Floats = over_time * wrist_ratio(
-        *_nearest_wrist(window, points_m, _side(offset, along))
-    )
+    at, near, elsewhere, samples = hands_seen(window, points_m, _side(offset, along))
+    result: Floats = over_time * hand_ratio(at, near, elsewhere, samples)
     return result
 
 
@@ -135,21 +139,32 @@ def _side(offset: Floats, along: Floats) -> Floats:
     return result
 
 
-def _nearest_wrist(window: Window, points_m: Floats, side: Floats) -> tuple[Floats, Ints]:
-    """(n, l) how near seen wrists came to each point, NaN where none was seen; (n, 1) how often.
+def hands_seen(window: Window, points_m: Floats, side: Floats) -> tuple[Ints, Ints, Floats, Ints]:
+    """How often each track's hands were seen where a hand that touches each point would be.
 
-    The second nearest sample counts where there are two: a single one is often a bad key point.
+    One camera alone does not tell how far away a wrist is: then the distance to its line of sight
+    counts, as far as an arm can be wrong.
+
+    Returns:
+        (n, l) samples with a wrist at the place, and (n, l) near it; (n, l) share of the samples
+        with wrists in which both were elsewhere; (n,) samples with wrists.
     """
     rise = np.full((*side.shape[:2], 1), HAND_ABOVE_M)
     hand_m = points_m + np.concatenate([HAND_FRONT_M * side, rise], axis=2)  # (n, l, 3)
-    wrists = window.wrists_store_m[:, :, :, None, :]
-    distance = np.linalg.norm(wrists - hand_m[:, None], axis=-1)  # (k, n, 2, l)
-    hand = np.where(np.isnan(distance), np.inf, distance).min(axis=2)  # (k, n, l)
-    samples = np.isfinite(hand).sum(axis=0)  # (n, l)
-    nearest = np.sort(hand, axis=0)[:2]
-    second = np.where(np.isfinite(nearest), nearest, -np.inf).max(axis=0)
-    result: Floats = np.where(samples > 0, second, np.nan)
-    return result, samples
+    wrists, along = window.wrists_store_m, np.nan_to_num(window.wrists_along)
+    distance = np.empty((*wrists.shape[:3], len(points_m)))  # (k, n, 2, l)
+    for place in range(len(points_m)):
+        gap = hand_m[None, :, None, place] - wrists  # (k, n, 2, 3)
+        depth = np.clip((gap * along).sum(axis=-1), -BLIND_M, BLIND_M)
+        distance[..., place] = np.linalg.norm(gap - depth[..., None] * along, axis=-1)
+    seen: Bools = np.asarray(np.isfinite(wrists).all(axis=-1))
+    nearest = np.where(seen[..., None], distance, np.inf).min(axis=2)  # (k, n, l)
+    samples = seen.any(axis=2).sum(axis=0)  # (n,)
+    both: Bools = np.asarray(seen.all(axis=2))
+    elsewhere = (both[..., None] & (nearest > ELSEWHERE_M)).sum(axis=0)
+    spare = np.maximum(samples - REACHING_SAMPLES, 0)  # of a long step one reach takes a part
+    share = np.maximum(elsewhere - spare[:, None], 0) / np.maximum(samples - spare, 1)[:, None]
+    return (nearest < AT_M).sum(axis=0), (nearest < NEAR_M).sum(axis=0), share, samples
 
 
 def _speed(window: Window) -> Floats:

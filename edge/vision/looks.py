@@ -35,9 +35,11 @@ TEMPER = 0.6  # galleries of those in doubt are older than those that the normal
 MEMBERS_MAX = 4  # of a party that have a gallery each
 LEAK = 1e-4  # of each identity may be anybody's: an exchange that places did not show
 MEMBER_MIN = 0.4  # cosines added up: less alike, it is another person of the party
+ALONE_MAX = 1.5  # people of a visit
+VERIFIED = 4.0  # log likelihood ratio with which a track looks like the visit it is taken for
 FOUND = 0.3  # of a strange track may be one of those lost, before looks are compared
 MISMATCH = -3.0  # log likelihood ratio to the own visit, below which that is considered
-ROUNDS = 8
+ROUNDS = 60  # of Sinkhorn's iteration, until strong evidence has settled
 # Moments before anything was learned: mean and variance of the cosine for the same person and for
 # two people, as good as this many observations. Colour stripes on real recordings (PETS09-S2L1).
 SAME, DIFFERENT = (0.65, 0.04), (0.0, 0.10)
@@ -87,6 +89,7 @@ class Looks:
 
     tracks: Means = field(default_factory=Means)
     visits: Means = field(default_factory=Means)  # galleries: (visits x MEMBERS_MAX) rows
+    verified_ns: Ints = field(default_factory=lambda: np.zeros(0, np.int64))  # (v,) last time
     looked_ns: int = -1
     compared_ns: Ints = field(default_factory=lambda: np.zeros(0, np.int64))  # (n,) of tracks
     compared: Ints = field(default_factory=lambda: np.zeros(0, np.int64))  # (n,) how often anew
@@ -95,7 +98,7 @@ class Looks:
     @property
     def used(self) -> bool:
         """True once a packet had vectors."""
-        return self.tracks.vector.shape[2] > 0
+        return bool(self.tracks.vector.shape[2])
 
     def keep(self, rows: Ints) -> None:
         """Tracks that stay."""
@@ -115,10 +118,15 @@ class Looks:
         self.visits.fit(len(self.visits), cameras, d)
         self.tracks.see(track, camera, vector, RATE)
 
+    def add_visit(self) -> None:
+        self.visits.append(MEMBERS_MAX)
+        self.verified_ns = np.concatenate((self.verified_ns, np.zeros(1, np.int64)))
+
     def forget_visit(self, column: int) -> None:
         """The visit is over, and its people's looks go with it."""
         rows = np.arange(len(self.visits))
         self.visits.keep(rows[rows // MEMBERS_MAX != column])
+        self.verified_ns = np.delete(self.verified_ns, column)
 
     def begin_anew(self, tracks: Ints) -> None:
         """These tracks may be other bodies from here on: what was seen of them before is void."""
@@ -132,10 +140,10 @@ def reduced(vectors: Floats32) -> Floats32:
     d = vectors.shape[1]
     if d > DIMENSIONS_MAX:
         vectors = vectors @ _projection(d)
-    length = np.sqrt(np.einsum("nd,nd->n", vectors, vectors))
-    good = np.isfinite(length) & (length > 0.0)
-    scale = np.where(good, length, 1.0)[:, None]
-    return np.where(good[:, None], vectors, 0.0).astype(np.float32) / scale.astype(np.float32)
+    length: Floats = np.sqrt(np.einsum("nd,nd->n", vectors, vectors)).astype(np.float64)
+    good: Bools = np.isfinite(length) & (length > 0.0)
+    scaled = np.where(good[:, None], vectors, 0.0) / np.where(good, length, 1.0)[:, None]
+    return np.asarray(scaled, dtype=np.float32)
 
 
 def _projection(d: int) -> Floats32:
@@ -167,6 +175,8 @@ def look(
     strange = strange & due & lost.any()
     doubt = due & ((identity.max(axis=1) < DOUBT) | (own < MISMATCH)) | strange
     looks.compared_ns[due] = at_ns
+    alone = identity.sum(axis=0)[visit] < ALONE_MAX
+    looks.verified_ns[visit[due & sure & alone & (own >= VERIFIED)]] = at_ns
     if doubt.any():
         looks.compared[doubt] += 1
         fresh = doubt / np.maximum(looks.compared, 1) ** 2  # much of it was seen before
@@ -177,7 +187,7 @@ def look(
 
 
 def _cosines(looks: Looks) -> tuple[Floats, Bools]:
-    """(n, v, k, c) cosine of each track's mean with each gallery of the same camera; where known."""
+    """(n, v, k, c) cosine of each track's mean with the galleries of the same camera; if known."""
     tracks, visits = looks.tracks, looks.visits
     n, c = tracks.images.shape
     known = (tracks.images >= IMAGES_MIN)[:, None] & (visits.images >= IMAGES_MIN)[None]
@@ -243,19 +253,22 @@ def _remember(
     members = np.clip(np.rint(identity.sum(axis=0)[:-1]), 1, MEMBERS_MAX).astype(np.int64)
     for row in sure.nonzero()[0].tolist():
         v = int(visit[row])
-        seen = looks.tracks.images[row] >= IMAGES_MIN
-        alike = np.where(known[row, v], cosine[row, v], 0.0).sum(axis=1)  # (k,)
-        begun = looks.visits.images[v * MEMBERS_MAX : (v + 1) * MEMBERS_MAX].any(axis=1)
-        begun[members[v] :] = False
-        best = int(np.where(known[row, v].any(axis=1), alike, -np.inf).argmax())
-        if not known[row, v, best].any() or (
-            alike[best] < MEMBER_MIN and not begun[: members[v]].all()
-        ):
-            free = np.flatnonzero(~begun[: members[v]])
-            best = int(free[0]) if len(free) else best
-        cameras = seen.nonzero()[0]
-        rows = np.full(len(cameras), v * MEMBERS_MAX + best)
-        looks.visits.see(rows, cameras, looks.tracks.vector[row, cameras], GALLERY_RATE)
+        k = _member(looks, v, int(members[v]), cosine[row, v], known[row, v])
+        cameras = (looks.tracks.images[row] >= IMAGES_MIN).nonzero()[0]
+        gallery = np.full(len(cameras), v * MEMBERS_MAX + k)
+        looks.visits.see(gallery, cameras, looks.tracks.vector[row, cameras], GALLERY_RATE)
+
+
+def _member(looks: Looks, visit: int, members: int, cosine: Floats, known: Bools) -> int:
+    """Whose gallery of a party (k, c) somebody's looks belong to."""
+    first = visit * MEMBERS_MAX
+    begun: Bools = np.asarray(looks.visits.images[first : first + members].any(axis=1))
+    comparable: Bools = np.asarray(known[:members].any(axis=1))
+    alike = np.where(comparable, np.where(known, cosine, 0.0)[:members].sum(axis=1), -np.inf)
+    best = int(alike.argmax())
+    if alike[best] >= MEMBER_MIN or begun.all():
+        return best
+    return int((~begun).argmax())
 
 
 def _leaked(identity: Floats, strange: Bools, lost: Bools) -> Floats:
@@ -271,9 +284,13 @@ def _leaked(identity: Floats, strange: Bools, lost: Bools) -> Floats:
 
 
 def shifted(identity: Floats, log_ratio: Floats) -> Floats:
-    """Identities (n, v + 1) weighed with ratios (n, v); rows and columns keep their sums."""
+    """Identities (n, v + 1) weighed with ratios (n, v); rows and columns keep their sums.
+
+    Who is exchanged is exchanged with somebody, so the odds of two tracks are those of one event:
+    with the ratios squared the iteration's limit is exactly its posterior probability.
+    """
     weight = identity.copy()
-    weight[:, :-1] *= np.exp(log_ratio)
+    weight[:, :-1] *= np.exp(2.0 * log_ratio)
     columns = identity.sum(axis=0)
     for _ in range(ROUNDS):
         total = weight.sum(axis=0)

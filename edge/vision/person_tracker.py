@@ -460,7 +460,7 @@ class PersonTracker:
         state, people = self.state, self.state.people
         if visit not in state.visits:
             people.identity = np.insert(people.identity, len(state.visits), 0.0, axis=1)
-            people.looks.visits.append(looks.MEMBERS_MAX)
+            people.looks.add_visit()
             state.last_visit += 1
             state.visits.append(visit)
             state.visit_number.append(state.last_visit)
@@ -498,6 +498,13 @@ class PersonTracker:
         """When a camera last saw any of the people known now; 0 when nobody is known."""
         people = self.state.people
         return int(people.last_seen_ns[people.phase == KNOWN].max(initial=0))
+
+    def verified_ns(self, visit: VisitId) -> int:
+        """When the person taken for this visit last plainly looked like it; 0 = never."""
+        state = self.state
+        if visit not in state.visits:
+            return 0
+        return int(state.people.looks.verified_ns[state.visits.index(visit)])
 
     def covered_until_ns(self) -> int:
         """Instant up to which ``between`` is complete; -1 before the first packet or step."""

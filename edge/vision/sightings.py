@@ -225,7 +225,7 @@ def _wrists(packets: Sequence[PersonDetections]) -> Floats | None:
 
 
 def _looks(packets: Sequence[PersonDetections], count: Sequence[int]) -> Floats32 | None:
-    """(m, d) of length 1; None where no packet has any. Another descriptor than the first: zeros."""
+    """(m, d) of length 1, None where no packet has any; zeros of another kind than the first."""
     given = [p.embeddings for p in packets if p.embeddings is not None]
     if not given:
         return None

@@ -29,8 +29,8 @@ class TrackWindow:
     ``at_ns`` (k,); ``track_id`` (n,); ``position_store_m`` (k, n, 2), NaN where a track was
     absent; ``position_sd_m`` (k, n), root mean square of the two axes; ``wrists_store_m``
     (k, n, 2, 3), NaN where unseen, and ``wrists_along`` (k, n, 2, 3), the direction in which one
-    camera alone could not tell where it is, zeros where several saw it; ``identity`` (k, n, v + 1) over ``visits``, last column =
-    nobody known, rows sum to 1 (absent: all nobody).
+    camera alone could not tell where it is, zeros where several saw it; ``identity``
+    (k, n, v + 1) over ``visits``, last column = nobody known, rows sum to 1 (absent: nobody).
     """
 
     at_ns: Ints

@@ -90,6 +90,9 @@ class Scene:
     def covered_until_ns(self) -> int:
         return self.covered_ns
 
+    def verified_ns(self, visit: VisitId) -> int:
+        return 0
+
     def between(self, start_ns: int, end_ns: int) -> TrackWindow:
         k, n, v = 10, len(self.bodies), len(self.visits)  # a step of a second at 10 Hz
         identity = np.zeros((k, n, v + 1))
@@ -110,6 +113,7 @@ class Scene:
             position_store_m=position,
             position_sd_m=np.full((k, n), 0.12),
             wrists_store_m=wrists,
+            wrists_along=np.zeros_like(wrists),
             visits=tuple(self.visits),
             identity=identity,
         )

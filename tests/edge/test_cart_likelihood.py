@@ -7,13 +7,13 @@ import pytest
 
 from edge.carts.likelihood import (
     centre_log_likelihood,
+    hand_ratio,
     log_sum,
     mass_log_likelihood,
     pair_log_likelihood,
     reach,
     spill_table,
     walk_ratio,
-    wrist_ratio,
 )
 from edge.carts.who import actors_at
 from edge.vision.track_history import TrackWindow
@@ -97,16 +97,23 @@ def test_an_absent_track_reaches_nothing() -> None:
     assert reach(nan, nan, np.array([0.1]))[0] == 0.0
 
 
-def test_a_wrist_at_the_plate_speaks_for_its_owner() -> None:
-    ratio = wrist_ratio(np.array([0.1, 0.4, 1.0, np.nan]), np.array([9, 9, 9, 0]))
-    assert ratio[0] > 5.0
-    assert ratio[2] < 0.4
-    assert ratio[3] == 1.0
+def hands(at: int, near: int, elsewhere: float, samples: int = 10) -> float:
+    one = np.array([[at]]), np.array([[near]]), np.array([[elsewhere]]), np.array([samples])
+    return float(hand_ratio(*one)[0, 0])
 
 
-def test_one_wrist_seen_elsewhere_says_less_than_many() -> None:
-    ratio = wrist_ratio(np.full(3, 1.0), np.array([1, 3, 12]))
-    assert 1.0 > ratio[0] > ratio[1] > ratio[2]
+def test_hands_at_the_goods_speak_for_their_owner() -> None:
+    assert hands(5, 6, 0.0) > 10 * hands(0, 0, 0.0)
+    assert hands(1, 1, 0.0) < 2 * hands(0, 0, 0.0)  # one sighting may be a bad key point
+
+
+def test_hands_that_were_elsewhere_all_the_time_speak_against_it() -> None:
+    assert hands(0, 0, 1.0) < 0.01 * hands(0, 0, 0.0)
+    assert hands(0, 0, 0.2) > 0.5 * hands(0, 0, 0.0)
+
+
+def test_hands_that_no_camera_saw_say_less_than_hands_seen_elsewhere() -> None:
+    assert hands(0, 0, 1.0) < hands(0, 0, 0.0, samples=0) < hands(0, 0, 0.0)
 
 
 def test_a_walker_is_less_likely_than_one_who_stands() -> None:
@@ -130,6 +137,7 @@ class NoWindow:
     position_store_m = np.zeros((0, 0, 2))
     position_sd_m = np.zeros((0, 0))
     wrists_store_m = np.zeros((0, 0, 2, 3))
+    wrists_along = np.zeros((0, 0, 2, 3))
     visits: tuple[VisitId, ...] = ()
     identity = np.zeros((0, 0, 1))
 
@@ -161,6 +169,7 @@ def two_at_the_shelf(**changes: Floats) -> TrackWindow:
         position_store_m=known["position"],
         position_sd_m=np.full((10, 2), 0.08),
         wrists_store_m=known["wrists"],
+        wrists_along=known.get("along", np.zeros((10, 2, 2, 3))),
         visits=(VisitId("a"), VisitId("b")),
         identity=np.tile([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]], (10, 1, 1)),
     )

@@ -27,6 +27,7 @@ def person(x_m: float, height_m: float, low_samples: int, low_m: float = 0.2, sd
         position_store_m=np.broadcast_to(np.array([x_m, 0.0]), (k, 1, 2)).copy(),
         position_sd_m=np.full((k, 1), sd_m),
         wrists_store_m=wrists,
+        wrists_along=np.zeros_like(wrists),
     )
 
 

@@ -354,7 +354,7 @@ def test_charged_lines_are_right_and_few_actions_need_a_person() -> None:
     for seed in (1, 2, 3, 4):
         figures.add(study(seed))
     assert figures.actions == 4 * ACTIONS
-    assert figures.precision >= 0.998, figures.wrong
+    assert figures.precision >= 0.995, figures.wrong  # a claim of 0.99 may be wrong that often
     assert figures.precision >= np.mean(figures.claimed) - 0.005  # as often as claimed
     assert figures.review_rate <= 0.19  # at 0.95 instead of 0.99: 0.10, but 4 wrong lines of 815
     # 0.79 before it doubted what stands on a facing; the charged line that was wrong then is gone

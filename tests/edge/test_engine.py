@@ -211,8 +211,8 @@ def test_after_an_ambiguous_exit_who_may_have_left_is_asked_about(store, monkeyp
     gone = at_the_gate(store, at_ns=9 * S, kind=GateSignalKind.EXIT, gate=store.gates[-1].id)
     (ended,) = engine.step(9 * S, [gone]).events
     assert ended.visit == first
-    assert engine.carts.state.visits[second].mistakable
-    assert not engine.carts.state.visits[first].mistakable
+    assert engine.carts.state.visits[second].mistakable_ns
+    assert not engine.carts.state.visits[first].mistakable_ns
 
 
 def test_a_passage_repeated_by_its_controller_counts_once_also_after_a_restart(store):
