@@ -146,7 +146,7 @@ class MoneyLeg:
             _, asked = retailer.request(ask, self.terms)
             wanted = msgspec.json.decode(asked, type=PurchaseRequest)
             reply = price(wanted, self.catalogue, f"purchase-{visit}")
-            return retailer.signal(asked, msgspec.json.encode(reply), self.terms.currency)
+            return retailer.signal(ask.operation, asked, msgspec.json.encode(reply), self.terms)
         _, asked = broker.request(ask, self.terms)
         answer = self._transacted(ask, asked)
         return broker.signal(ask.operation, ask.hold, asked, answer.status, answer.body)

@@ -215,10 +215,10 @@ def test_looks_mend_a_track_for_seconds_and_do_not_identify_across_cameras() -> 
     assert 0.33 < eight < 0.43
 
 
-def test_looks_come_with_every_box_only_when_asked_for() -> None:
+def test_looks_come_with_every_box_unless_told_otherwise() -> None:
     bodies = _bodies(np.array([[3.5, 3.0], [4.5, 2.5]]))
-    plain = Cameras.of(OPEN, Faults(), np.random.default_rng(1))
-    with_looks = Cameras.of(OPEN, Faults(appearance=True), np.random.default_rng(1))
+    plain = Cameras.of(OPEN, Faults(appearance=False), np.random.default_rng(1))
+    with_looks = Cameras.of(OPEN, Faults(), np.random.default_rng(1))
     a, b = _images(plain, 0, bodies, 50), _images(with_looks, 0, bodies, 50)
     assert all(p.embeddings is None for p in a)
     assert all(p.embeddings is not None and len(p.embeddings) == len(p.scores) for p in b)
