@@ -81,6 +81,7 @@ FITS_BADLY, FITS_WELL = 0.5, 0.9  # a step that is part of a lift, and the lift
 CLIPPED_CONFIDENCE = 0.9  # a plate that could not be read may have hidden part of it
 HELD_STEPS_MAX = 512  # some thirty shelves knocked at once; beyond, the oldest is judged at once
 REVIEWS_MAX = 1024  # open questions: a shelf that rattles all day; beyond, the oldest ends
+NEVER_NS = 2**62
 EVIDENCE = "evidence"  # ``ReviewResolved.by`` when later steps decided
 
 
@@ -94,7 +95,7 @@ class CartTracker:
         self._plates_m = np.array([(p.x_m, p.y_m) for p in config.plates]).reshape(-1, 2)
         self._skus = [product.id for product in config.products]
         self._strangers = 0  # inside while the steps at hand are judged
-        self._verified_ns: Callable[[VisitId], int] = lambda visit: 0
+        self._looks_the_same: Callable[[VisitId, int], bool] = lambda visit, since_ns: False
 
     @property
     def carts(self) -> dict[VisitId, Cart]:
@@ -139,7 +140,7 @@ class CartTracker:
             people: tracks; read only.
             strangers: people inside who came through a gate without a credential.
         """
-        self._strangers, self._verified_ns = strangers, people.verified_ns
+        self._strangers, self._looks_the_same = strangers, people.looks_the_same
         charge_min = self.config.decision.charge_probability_min
         met = self._unweighed(now_ns, looked(self.state, people, self._plates_m, charge_min))
         new = held_steps(now_ns, steps, self.config, self._planogram)
@@ -171,6 +172,9 @@ class CartTracker:
 
         Whoever is still inside under their identity may be somebody else: until they plainly look
         like the visit again, their lines are asked about, not charged.
+
+        Args:
+            now_ns: ``NEVER_NS`` where looks prove nothing, since nobody watched meanwhile.
         """
         for visit in visits:
             self._record(visit).mistakable_ns = now_ns
@@ -364,7 +368,7 @@ class CartTracker:
         likely = actors.probability[: actors.nobody].max(axis=1, initial=0.0) >= NOTICEABLE
         visits = self.state.visits
         return any(
-            visits[visit].mistakable_ns > self._verified_ns(visit)
+            not self._looks_the_same(visit, visits[visit].mistakable_ns)
             for visit, counts in zip(actors.visits, likely, strict=True)
             if counts and visits[visit].mistakable_ns
         )

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
-from edge.cart_tracker import CartTracker, CartTrackerState, InvalidAnswer
+from edge.cart_tracker import NEVER_NS, CartTracker, CartTrackerState, InvalidAnswer
 from edge.gate import Admitted, GateKeeper, GateKeeperState, GateOutputs
 from edge.passage_order import WaitingPassage, in_order
 from edge.sensors.weight_steps import WeightSensing, WeightState
@@ -205,15 +205,15 @@ class Engine:
                 self._set_aside(now_ns, seen)
             case ConfigLoaded():
                 self._count("configs_loaded")
-                self._nobody_watched(now_ns)
+                self._nobody_watched()
             case _:
                 self._count(f"ignored_{type(seen).__name__}")
 
-    def _nobody_watched(self, now_ns: int) -> None:
+    def _nobody_watched(self) -> None:
         """The daemon starts: several parties inside may have changed places unseen meanwhile."""
         inside = [VisitId(v) for v, visit in self.state.visits.items() if not visit.ended_at_ns]
         if len(inside) > 1:
-            self.carts.exit_uncertain(inside, now_ns)
+            self.carts.exit_uncertain(inside, NEVER_NS)
 
     def _repeated(self, seen: GateSignal) -> bool:
         """A controller repeats what was not acknowledged, also across our restarts."""

@@ -37,6 +37,7 @@ LEAK = 1e-4  # of each identity may be anybody's: an exchange that places did no
 MEMBER_MIN = 0.4  # cosines added up: less alike, it is another person of the party
 ALONE_MAX = 1.5  # people of a visit
 VERIFIED = 4.0  # log likelihood ratio with which a track looks like the visit it is taken for
+GALLERY_NS = 3_000_000_000  # of sightings before a gallery proves anything
 FOUND = 0.3  # of a strange track may be one of those lost, before looks are compared
 MISMATCH = -3.0  # log likelihood ratio to the own visit, below which that is considered
 ROUNDS = 60  # of Sinkhorn's iteration, until strong evidence has settled
@@ -90,9 +91,11 @@ class Looks:
     tracks: Means = field(default_factory=Means)
     visits: Means = field(default_factory=Means)  # galleries: (visits x MEMBERS_MAX) rows
     verified_ns: Ints = field(default_factory=lambda: np.zeros(0, np.int64))  # (v,) last time
+    begun_ns: Ints = field(default_factory=lambda: np.zeros(0, np.int64))  # (v,) of the gallery
     looked_ns: int = -1
     compared_ns: Ints = field(default_factory=lambda: np.zeros(0, np.int64))  # (n,) of tracks
     compared: Ints = field(default_factory=lambda: np.zeros(0, np.int64))  # (n,) how often anew
+    proven: Bools = field(default_factory=lambda: np.zeros(0, np.bool_))  # (n,) see ``_remember``
     moments: Floats = field(default_factory=lambda: np.array([[*SAME, PRIOR], [*DIFFERENT, PRIOR]]))
 
     @property
@@ -104,12 +107,14 @@ class Looks:
         """Tracks that stay."""
         self.tracks.keep(rows)
         self.compared_ns, self.compared = self.compared_ns[rows], self.compared[rows]
+        self.proven = self.proven[rows]
 
     def append(self, tracks: int) -> None:
         self.tracks.append(tracks)
         nothing = np.zeros(tracks, np.int64)
         self.compared_ns = np.concatenate((self.compared_ns, nothing))
         self.compared = np.concatenate((self.compared, nothing))
+        self.proven = np.concatenate((self.proven, nothing > 0))
 
     def see(self, track: Ints, camera: Ints, vector: Floats32, cameras: int) -> None:
         """Vectors (k, d) of tracks, seen by cameras (k,)."""
@@ -120,19 +125,27 @@ class Looks:
 
     def add_visit(self) -> None:
         self.visits.append(MEMBERS_MAX)
-        self.verified_ns = np.concatenate((self.verified_ns, np.zeros(1, np.int64)))
+        self.verified_ns = np.append(self.verified_ns, 0)
+        self.begun_ns = np.append(self.begun_ns, 0)
 
     def forget_visit(self, column: int) -> None:
         """The visit is over, and its people's looks go with it."""
         rows = np.arange(len(self.visits))
         self.visits.keep(rows[rows // MEMBERS_MAX != column])
         self.verified_ns = np.delete(self.verified_ns, column)
+        self.begun_ns = np.delete(self.begun_ns, column)
+
+    def plainly(self, visit: int, since_ns: int) -> bool:
+        """True when who is taken for the visit has looked, since then, as the visit did before."""
+        before = 0 < self.begun_ns[visit] <= since_ns - GALLERY_NS
+        return bool(before and self.verified_ns[visit] > since_ns)
 
     def begin_anew(self, tracks: Ints) -> None:
         """These tracks may be other bodies from here on: what was seen of them before is void."""
         self.tracks.images[tracks] = 0.0
         self.compared_ns[tracks] = 0
         self.compared[tracks] = 0
+        self.proven[tracks] = False
 
 
 def reduced(vectors: Floats32) -> Floats32:
@@ -182,7 +195,10 @@ def look(
         fresh = doubt / np.maximum(looks.compared, 1) ** 2  # much of it was seen before
         identity = shifted(_leaked(identity, strange, lost), ratio * fresh[:, None])
         sure &= ~doubt
-    _remember(looks, identity, visit, cosine, known, sure & (own > MISMATCH))
+    looks.proven |= settled & (own >= VERIFIED)
+    _remember(looks, identity, visit, cosine, known, sure, looks.proven & (own > MISMATCH))
+    begun = looks.visits.images.any(axis=1).reshape(-1, MEMBERS_MAX).any(axis=1)
+    looks.begun_ns[begun & (looks.begun_ns == 0)] = at_ns
     return identity
 
 
@@ -243,15 +259,25 @@ def _updated(moments: Floats, values: Floats) -> Floats:
 
 
 def _remember(
-    looks: Looks, identity: Floats, visit: Ints, cosine: Floats, known: Bools, sure: Bools
+    looks: Looks,
+    identity: Floats,
+    visit: Ints,
+    cosine: Floats,
+    known: Bools,
+    sure: Bools,
+    alike: Bools,
 ) -> None:
     """Galleries take in what the tracks that surely are a visit's look like now.
 
     A party has a gallery for each of its people: a track goes to the one it looks most like, or
-    begins one where there are fewer than people.
+    begins one where there are fewer than people. Nobody adds to a gallery, not even the view of
+    another camera, who has not looked like it (``alike``) since the track began, or begun it.
     """
     members = np.clip(np.rint(identity.sum(axis=0)[:-1]), 1, MEMBERS_MAX).astype(np.int64)
-    for row in sure.nonzero()[0].tolist():
+    begun = looks.visits.images.any(axis=1).reshape(-1, MEMBERS_MAX).sum(axis=1)
+    room = (begun < members)[visit]
+    looks.proven |= sure & room & (looks.tracks.images >= IMAGES_MIN).any(axis=1)
+    for row in (sure & (alike | room)).nonzero()[0].tolist():
         v = int(visit[row])
         k = _member(looks, v, int(members[v]), cosine[row, v], known[row, v])
         cameras = (looks.tracks.images[row] >= IMAGES_MIN).nonzero()[0]

@@ -499,12 +499,12 @@ class PersonTracker:
         people = self.state.people
         return int(people.last_seen_ns[people.phase == KNOWN].max(initial=0))
 
-    def verified_ns(self, visit: VisitId) -> int:
-        """When the person taken for this visit last plainly looked like it; 0 = never."""
+    def looks_the_same(self, visit: VisitId, since_ns: int) -> bool:
+        """True when who is taken for this visit has since plainly looked as it did before."""
         state = self.state
         if visit not in state.visits:
-            return 0
-        return int(state.people.looks.verified_ns[state.visits.index(visit)])
+            return False
+        return state.people.looks.plainly(state.visits.index(visit), since_ns)
 
     def covered_until_ns(self) -> int:
         """Instant up to which ``between`` is complete; -1 before the first packet or step."""
