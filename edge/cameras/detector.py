@@ -21,9 +21,11 @@ from edge.cameras.jobs import SAY_EVERY_S, DetectorJob, Watched, received_job, s
 from edge.cameras.models.nets import Net, NetFile, net_file
 from edge.cameras.models.packages import ModelsError
 from edge.cameras.node_link import NodeLink
+from edge.vision.colour_stripes import colour_stripes
 from edge.vision.detector_schedule import Allowance, Waiting, most_urgent, needs_look
 from edge.vision.detectors.decoders import DecodeError
 from edge.vision.detectors.found import Found, nothing
+from messages.arrays import Floats32
 from messages.ids import CameraId
 from messages.observations import PersonDetections
 
@@ -112,11 +114,12 @@ class Worker:
             return
         camera.number = image.number
         found = self._people(camera, image)
+        looks = colour_stripes(image.pixels, found.boxes_px)
         self._allowance.spend(time.process_time() - started_s)
         camera.looked_at_ns, camera.people = image.captured_at_ns, len(found)
         self.counts["looks"] += 1
         self.counts["people"] += len(found)
-        self._tell(camera, found, image.captured_at_ns, image.state)
+        self._tell(camera, found, image.captured_at_ns, image.state, looks)
 
     def _people(self, camera: _Camera, image: SlotImage) -> Found:
         try:
@@ -124,7 +127,14 @@ class Worker:
         except DecodeError as error:
             raise ModelsError(str(error)) from error
 
-    def _tell(self, camera: _Camera, found: Found, captured_at_ns: int, state: str) -> None:
+    def _tell(
+        self,
+        camera: _Camera,
+        found: Found,
+        captured_at_ns: int,
+        state: str,
+        looks: Floats32 | None = None,
+    ) -> None:
         camera.sequence += 1
         wrists = found.wrists_px
         packet = PersonDetections(
@@ -136,6 +146,7 @@ class Worker:
             feet_px=found.feet_px.astype(np.float32),
             scores=found.scores.astype(np.float32),
             wrists_px=None if wrists is None else wrists.astype(np.float32),
+            embeddings=looks,
             image_state=state,
         )
         if not self._link.send(packet):
