@@ -32,6 +32,7 @@ from edge.snapshots import Snapshot
 from messages.catalogue import BY_NAME
 from messages.codec import to_json
 from messages.observations import Observation, PersonDetections, ShelfSamples
+from sim.appearance import DIMENSIONS
 from sim.first_store import scaled
 from sim.in_process import NS, STEP_NS, ObservedWorld, observed
 from sim.replay import Player, events_text
@@ -200,7 +201,7 @@ ARRAYS = {
         "feet_px": _Shape(np.float32, (2,)),
         "scores": _Shape(np.float32),
         "wrists_px": _Shape(np.float32, (2, 2)),
-        "embeddings": _Shape(np.float32),
+        "embeddings": _Shape(np.float32, (DIMENSIONS,)),
     },
 }
 

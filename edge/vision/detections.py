@@ -98,7 +98,8 @@ def _well_formed(packet: PersonDetections) -> bool:
     n = len(packet.scores)
     if n > DETECTIONS_MAX or packet.scores.shape != (n,):
         return False
-    if packet.embeddings is not None and packet.embeddings.shape[:1] != (n,):
+    looks = packet.embeddings
+    if looks is not None and (looks.ndim != 2 or len(looks) != n):
         return False
     if packet.positions_store_m is not None:
         return packet.positions_store_m.shape == (n, 2)

@@ -17,6 +17,7 @@ import struct
 
 import numpy as np
 
+from messages.arrays import Floats32
 from messages.codec import CodecError, decode, encode
 from messages.observations import PersonDetections
 
@@ -82,6 +83,11 @@ def decode_detections(message: bytes) -> PersonDetections:
     return found
 
 
+def _rows_of(vectors: Floats32) -> tuple[int, ...]:
+    """The shape, with any number of columns as 0."""
+    return (len(vectors), 0) if vectors.ndim == 2 else vectors.shape
+
+
 def _check_shapes(d: PersonDetections) -> None:
     n = len(d.scores) if d.scores.ndim == 1 else -1
     floor = d.positions_store_m
@@ -91,7 +97,7 @@ def _check_shapes(d: PersonDetections) -> None:
         "feet_px": (d.feet_px.shape, (boxes, 2)),
         "positions_store_m": ((n, 2) if floor is None else floor.shape, (n, 2)),
         "wrists_px": ((n, 2, 2) if d.wrists_px is None else d.wrists_px.shape, (n, 2, 2)),
-        "embeddings": ((n,) if d.embeddings is None else d.embeddings.shape[:1], (n,)),
+        "embeddings": ((n, 0) if d.embeddings is None else _rows_of(d.embeddings), (n, 0)),
     }
     for name, (got, expected) in wanted.items():
         if n < 0 or n > PEOPLE_MAX or got != expected:
