@@ -39,6 +39,8 @@ def test_unusable_packets_are_counted_and_change_nothing():
             floor_packet(now + SECOND_NS, [[5.0, 5.0]], camera="early"),
             replace(good, image_state="frozen"),
             replace(good, positions_store_m=np.zeros((1, 3), np.float32)),
+            replace(good, embeddings=np.zeros((2, 8), np.float32)),
+            replace(good, embeddings=np.zeros(1, np.float32)),
             boxes,
         ],
     )
@@ -47,7 +49,7 @@ def test_unusable_packets_are_counted_and_change_nothing():
         "late": 1,
         "future": 1,
         "unusable_image": 1,
-        "malformed": 1,
+        "malformed": 3,
         "unknown_camera": 1,
     }
     assert len(tracker.state.people) == 1
