@@ -40,7 +40,7 @@ VERIFIED = 4.0  # log likelihood ratio with which a track looks like the visit i
 GALLERY_NS = 3_000_000_000  # of sightings before a gallery proves anything
 FOUND = 0.3  # of a strange track may be one of those lost, before looks are compared
 MISMATCH = -3.0  # log likelihood ratio to the own visit, below which that is considered
-ROUNDS = 60  # of Sinkhorn's iteration, until strong evidence has settled
+ROUNDS, SETTLED = 60, 1e-3  # of Sinkhorn's iteration, until it hardly moves
 # Moments before anything was learned: mean and variance of the cosine for the same person and for
 # two people, as good as this many observations. Colour stripes on real recordings (PETS09-S2L1).
 SAME, DIFFERENT = (0.65, 0.04), (0.0, 0.10)
@@ -320,6 +320,9 @@ def shifted(identity: Floats, log_ratio: Floats) -> Floats:
     columns = identity.sum(axis=0)
     for _ in range(ROUNDS):
         total = weight.sum(axis=0)
-        weight *= np.divide(columns, total, out=np.ones_like(columns), where=total > 0.0)
+        scale = np.divide(columns, total, out=np.ones_like(columns), where=total > 0.0)
+        weight *= scale
         weight /= weight.sum(axis=1, keepdims=True)
+        if np.abs(scale - 1.0).max() < SETTLED:
+            break
     return weight
