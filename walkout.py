@@ -234,6 +234,39 @@ def review_answer(
     typer.echo(f"{review}: answered")
 
 
+@app.command(
+    epilog="Examples: walkout explain s1-v7; walkout explain s1-v7 s1-v7-l2 --json; "
+    "walkout explain corner-v1 --run out/runs/hard-crossing/3"
+)
+def explain(
+    visit: Annotated[str, typer.Argument(help="The visit, as receipts and events name it.")],
+    line: Annotated[str | None, typer.Argument(help="One line; without it, all of them.")] = None,
+    config: Config = Path("store.toml"),
+    run: Annotated[
+        Path | None, typer.Option(help="A run's folder or events.jsonl, instead of a store.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Why each line stands on a receipt: the step of mass, who was near, what else it may be."""
+    from edge.explain import events_of_journal, events_of_run, stories
+    from messages.ids import VisitId
+
+    def told() -> list[Any]:
+        events = events_of_run(run) if run else events_of_journal(_journal_of(config))
+        return list(stories(events, VisitId(visit), line))
+
+    found = _or_fail(told)
+    if as_json:
+        typer.echo(json.dumps([story.document() for story in found]))
+        return
+    if not found:
+        typer.echo(f"{visit}: no lines")
+    for story in found:
+        title = f"{story.line}: {story.quantity} x {story.sku}, {story.state}"
+        rows = [(f"{c.at_s:.1f}", c.text) for c in story.chapters]
+        _table(title, ("s", "what happened"), rows)
+
+
 @sync_app.command("run", epilog="Example: walkout sync run --config store.toml --drain")
 def sync_run(
     config: Config = Path("store.toml"),
@@ -1423,6 +1456,11 @@ def bench(
     if not peers or data is not None:
         _fail(f"--no-peers and --data are for the tracker bench, not for {name}")
     _exit(importlib.import_module(benches[name]).main(json_output=as_json))
+
+
+def _journal_of(config: Path) -> Path:
+    """Where a store keeps its journal; relative paths are relative to store.toml."""
+    return Path(_store(config).paths.journal)
 
 
 def _store(config: Path) -> Any:
