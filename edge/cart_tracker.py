@@ -82,6 +82,7 @@ CLIPPED_CONFIDENCE = 0.9  # a plate that could not be read may have hidden part 
 HELD_STEPS_MAX = 512  # some thirty shelves knocked at once; beyond, the oldest is judged at once
 REVIEWS_MAX = 1024  # open questions: a shelf that rattles all day; beyond, the oldest ends
 NEVER_NS = 2**62
+BOTH_WAYS = "steps_both_ways"  # judged as two: a take and a put
 EVIDENCE = "evidence"  # ``ReviewResolved.by`` when later steps decided
 
 
@@ -145,6 +146,8 @@ class CartTracker:
         met = self._unweighed(now_ns, looked(self.state, people, self._plates_m, charge_min))
         new = held_steps(now_ns, steps, self.config, self._planogram)
         self._count("steps", len(new))
+        if len(new) > len(steps.step_id):
+            self._count(BOTH_WAYS, len(new) - len(steps.step_id))
         due = sorted([*self.state.held, *new], key=lambda h: (h.ended_at_ns, h.step_id))
         covered_ns, over, early = people.covered_until_ns(), len(due) - HELD_STEPS_MAX, False
         waiting: list[HeldStep] = []

@@ -15,7 +15,7 @@ from math import hypot
 
 import numpy as np
 
-from edge.cart_tracker import CartTracker, People
+from edge.cart_tracker import BOTH_WAYS, CartTracker, People
 from edge.engine import Engine
 from edge.sensors.weight_steps import WeightSteps
 from messages.arrays import Floats
@@ -116,15 +116,15 @@ def mass_breaches(
 
 
 def _not_judged(watch: StepWatch, now_ns: int) -> Iterable[Breach]:
-    """Each step gets one verdict."""
+    """Each step gets one verdict, or two when it went both ways."""
     counters = watch.carts.state.counters
     judged = sum(
         n
         for name, n in counters.items()
-        if name != NOT_VERDICTS[0] and not name.startswith(NOT_VERDICTS[1])
+        if name not in (NOT_VERDICTS[0], BOTH_WAYS) and not name.startswith(NOT_VERDICTS[1])
     )
     waiting = len(watch.carts.state.held)
-    if judged + waiting != len(watch.steps):
+    if judged + waiting != len(watch.steps) + counters.get(BOTH_WAYS, 0):
         text = f"{len(watch.steps)} weight steps, {judged} verdicts, {waiting} waiting"
         yield _mass(now_ns, text)
 

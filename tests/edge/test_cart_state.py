@@ -22,6 +22,7 @@ from cart_study import (
 )
 
 from edge.cart_tracker import CartTracker, CartTrackerState
+from edge.carts.state import HeldStep, both_ways
 from edge.sensors.weight_steps import StepFlag
 from messages.cart import fold
 from messages.codec import decode, decode_state, encode, encode_state
@@ -30,7 +31,7 @@ from messages.events import (
     ItemTaken,
     ReviewRequested,
 )
-from messages.ids import FacingId, Sku, VisitId
+from messages.ids import FacingId, PlateId, ShelfId, Sku, VisitId
 from messages.observations import ReviewAnswer
 
 
@@ -158,3 +159,36 @@ def test_facts_no_shelf_should_report_do_not_break_the_tracker() -> None:
         for event in [*events, *tracker.step(now + 2 * SECOND, no_steps(config), scene)]:
             assert decode(encode(event)) == event
         assert all(line.quantity > 0 for cart in tracker.carts.values() for line in cart.lines)
+
+
+def shelf_step(*plate_mass_g: float) -> HeldStep:
+    mass = np.array(plate_mass_g)
+    return HeldStep(
+        step_id=7,
+        shelf=ShelfId("s1"),
+        plates=tuple(PlateId(f"p{i}") for i in range(len(mass))),
+        started_at_ns=1,
+        ended_at_ns=2,
+        mass_g=float(mass.sum()),
+        mass_sd_g=5.0,
+        plate_mass_g=mass,
+        plate_sd_g=np.maximum(1.0, 0.04 * np.abs(mass)),
+        flags=0,
+        held_at_ns=3,
+    )
+
+
+def test_one_thing_in_and_another_out_at_once_is_a_take_and_a_put() -> None:
+    taken, put = both_ways(shelf_step(0.0, -476.0, 465.0, 0.5))
+    assert taken.mass_g == -476.0
+    assert put.mass_g == pytest.approx(465.5)
+    assert taken.plate_mass_g.tolist() == [0.0, -476.0, 0.0, 0.0]
+    assert taken.mass_sd_g == pytest.approx(0.04 * 476.0)
+
+
+@pytest.mark.parametrize(
+    "plates", [(-300.0, -90.0, -12.0), (-300.0, 4.0, 0.0), (-300.0, 30.0, 0.0), (0.0, 250.0)]
+)
+def test_a_step_with_spill_or_noise_stays_one(plates: tuple[float, ...]) -> None:
+    step = shelf_step(*plates)
+    assert both_ways(step) == [step]
