@@ -4,7 +4,8 @@ TENTATIVE  three hits over 150 ms            -> PENDING
 TENTATIVE  unseen for a quarter second        -> dropped: a false box
 PENDING    unseen for a second                -> dropped: it never got an identity
 KNOWN      of somebody: never dropped; hidden until found or gone through a gate
-KNOWN      of nobody: dropped after 3 s unseen, or 60 s if it was followed for 2 s before
+KNOWN      of nobody: dropped after 3 s unseen, or 60 s if it was followed for 2 s before;
+           what it may have been goes to the others who may be that (``bequeath``)
 LEAVING    unseen for a second                -> dropped: out of the door
 """
 
@@ -51,7 +52,8 @@ def confirm(people: People, at_ns: int) -> None:
 def wanted(people: People, at_ns: int, spacing_ns: int) -> Bools:
     """(n,) False for tracks whose time is over (table above)."""
     phase, unseen = people.phase, at_ns - people.last_seen_ns
-    stranger = (phase == KNOWN) & _nobody(people)
+    brief = people.last_seen_ns - people.born_ns < STRANGER_REAL_NS
+    stranger = (phase == KNOWN) & (_nobody(people) | (brief & _mostly_nobody(people)))
     mortal = (stranger | (phase != KNOWN)) & (unseen > TENTATIVE_UNSEEN_NS)  # the shortest limit
     if not np.count_nonzero(mortal):
         return np.asarray(~mortal)
@@ -133,6 +135,30 @@ def duplicates(people: People, i: Ints, j: Ints, at_ns: int, views: Ints | None 
             people.mean[:, b[better]] = people.mean[:, a[better]]
             people.covariance[:, b[better]] = people.covariance[:, a[better]]
     return drop
+
+
+def _mostly_nobody(people: People) -> Bools:
+    """(n,) likelier nobody known than anybody: a false track that took a little of somebody."""
+    return np.asarray(people.identity[:, -1] >= 0.5)
+
+
+def bequeath(people: People, keep: Bools) -> None:
+    """Tracks that go were nobody after all: what they may have been, the others of it surely are.
+
+    Identities of the tracks that stay grow by what those that go had of the same visits, out of
+    their own share of nobody known.
+    """
+    gone = people.identity[~keep, :-1].sum(axis=0)
+    if not gone.any():
+        return
+    held = people.identity[:, :-1] * keep[:, None]
+    total = held.sum(axis=0)
+    more = held * np.divide(gone, total, out=np.zeros_like(gone), where=total > 0.0)
+    wanted = more.sum(axis=1)
+    room = people.identity[:, -1]
+    part = np.minimum(1.0, np.divide(room, wanted, out=np.zeros_like(wanted), where=wanted > 0.0))
+    people.identity[:, :-1] += more * part[:, None]
+    people.identity[:, -1] -= wanted * part
 
 
 def _nobody(people: People) -> Bools:

@@ -240,6 +240,7 @@ class PersonTracker:
         if len(i):
             keep &= ~lifecycle.duplicates(people, i, j, state.at_ns, views)
         if np.count_nonzero(keep) < len(keep):
+            lifecycle.bequeath(people, keep)
             people.keep(keep)
 
     def _look(self) -> None:
