@@ -48,9 +48,10 @@ from messages.observations import (
 )
 from messages.store_config import StoreConfig
 
-# After the last person of a party is out: steps of mass they caused are reported by then (a step
-# is final about 0.6 s after the release; twice the largest shelf latency on top).
-SETTLE_NS = 2_000_000_000
+# After the passage of a party's last person: steps of mass they caused are reported by then (a step
+# is final about 0.6 s after the release; twice the largest shelf latency on top). With an engine
+# step of 0.1 s the cart is closed within 2 s of the passage.
+SETTLE_NS = 1_800_000_000
 # A cart waits no longer than this for steps that the tracker still holds back.
 SETTLE_MAX_NS = 15_000_000_000
 # Below this an exit is not clear enough to say who left without an alarm.
@@ -80,6 +81,7 @@ class Visit:
     left: int = 0
     ended_at_ns: int = 0  # 0: inside
     exit_gate: GateId | None = None
+    passed_at_ns: int = 0  # the passage behind which it ended; 0: none was seen
 
 
 @dataclass(slots=True)
@@ -287,6 +289,7 @@ class Engine:
         visit = self.state.visits[VisitId(visit_id)]
         visit.left += 1
         if visit.left >= visit.entered:
+            visit.passed_at_ns = seen.at_ns
             self._visit_ended(now_ns, VisitId(visit_id), EndReason.EXIT, seen.gate)
 
     def _nobody_known_left(self, now_ns: int, gate: GateId) -> None:
@@ -391,7 +394,7 @@ class Engine:
 
     def _may_close(self, now_ns: int, visit_id: VisitId, visit: Visit) -> bool:
         """Everything the party did is known, and no doubt is open or its deadline passed."""
-        waited_ns = now_ns - visit.ended_at_ns
+        waited_ns = now_ns - (visit.passed_at_ns or visit.ended_at_ns)
         if waited_ns < SETTLE_NS:
             return False
         if self.carts.pending(visit_id) and waited_ns < SETTLE_MAX_NS:

@@ -24,6 +24,7 @@ from messages.contract import Books, Capture
 from messages.events import CartClosed
 from messages.money import Money
 from messages.store_config import StoreConfig
+from sim.receipt_times import ReceiptTimes, receipt_times, span_text, summary
 from sim.referee import LineError, books_problems, judge, money_problems, units_of
 from sim.retailer.store import RetailerBooks
 from sim.truth import Truth
@@ -87,6 +88,7 @@ class Report:
     over_charged: list[LineError] = field(default_factory=list)
     under_charged_lines: int = 0
     paid: Paid | None = None
+    waits: list[ReceiptTimes] = field(default_factory=list)
     restarts: dict[str, int] = field(default_factory=dict)
     wires: dict[str, int] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
@@ -110,6 +112,7 @@ class Report:
                 "paid": paid,
             },
             "visits": [asdict(row) for row in self.visits],
+            "receipt_times": summary(self.waits),
             "restarts": self.restarts,
             "wires": self.wires,
             "problems": self.problems,
@@ -138,6 +141,7 @@ def compare(
         line.charged_units < line.true_units for row in report.visits for line in row.lines
     )
     report.paid = _paid(receipts.values(), retailer, broker, config.currency)
+    report.waits = receipt_times(Path(config.paths.journal), Path(config.paths.sync))
     report.problems += [
         *_visit_problems(report, verdict.carts_unknown),
         *_paid_problems(report.paid),
@@ -253,13 +257,14 @@ def _visits_table(report: Report, names: Mapping[str, str], currency: str) -> Ta
     table.add_column("receipt")
     table.add_column("total", justify="right")
     table.add_column("")
+    waits = {one.visit: one for one in report.waits}
     for row in report.visits:
         table.add_row(
             f"{row.shopper}\n[dim]{row.visit or 'no cart'}[/dim]",
             "\n".join(_piece(line.true_units, line.sku, names) for line in row.lines) or "nothing",
             _receipt_text(row, names),
             str(Money(minor=row.total_minor, currency=currency)),
-            _verdict(row),
+            _verdict(row) + _waited(waits.get(row.visit)),
             end_section=True,
         )
     return table
@@ -291,6 +296,15 @@ def _verdict(row: VisitRow) -> str:
     return f"{state}, exact" if row.exact else f"{state}, [yellow]not exact[/yellow]"
 
 
+def _waited(times: ReceiptTimes | None) -> str:
+    """When the receipt came, told from the passage out."""
+    if times is None or times.passage_to_receipt_s is None:
+        return ""
+    why = ", answered first" if times.in_review else ""
+    closed, receipt = times.passage_to_cart_s, times.passage_to_receipt_s
+    return f"\n[dim]cart {closed:.2f} s, receipt {receipt:.2f} s after the exit{why}[/dim]"
+
+
 def _totals(report: Report) -> RenderableType:
     table = Table(show_header=False, title="Totals", title_justify="left")
     exact = sum(row.exact for row in report.visits)
@@ -303,6 +317,11 @@ def _totals(report: Report) -> RenderableType:
     table.add_row("over-charged lines", str(len(report.over_charged)))
     table.add_row("under-charged lines", str(report.under_charged_lines))
     table.add_row("doubts that went to review", str(report.reviews))
+    waits = summary(report.waits)
+    table.add_row("exit passage to closed cart", span_text(waits["passage_to_cart_s"]))
+    table.add_row("closed cart to receipt", span_text(waits["cart_to_receipt_s"]))
+    table.add_row("exit passage to receipt", span_text(waits["passage_to_receipt_s"]))
+    table.add_row("receipts that waited for an answer", str(waits["in_review"]))
     table.add_row("restarts", ", ".join(f"{k} {n}" for k, n in report.restarts.items()) or "none")
     table.add_row("files of this run", report.folder)
     verdict = Text("The three books agree and nobody paid too much.", "green")

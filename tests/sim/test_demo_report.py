@@ -8,6 +8,7 @@ from rich.console import Console
 
 from cloud_sync import book, outbox
 from cloud_sync.database import SCHEMA as STATUS_SCHEMA
+from edge import journal_schema
 from messages import codec
 from messages.contract import Books, Capture
 from messages.events import (
@@ -105,10 +106,10 @@ class Day:
             lines=(line,),
         )
         with sqlite3.connect(self.config.paths.journal) as db:
-            db.execute("CREATE TABLE event (seq INTEGER PRIMARY KEY, type TEXT, body BLOB)")
-            db.execute(
-                "INSERT INTO event(type, body) VALUES('CartClosed', ?)", (codec.encode(cart),)
-            )
+            db.executescript(journal_schema.SCHEMA)
+            body = codec.encode(cart)
+            db.execute("INSERT INTO event VALUES(1, 'e', 1, 1, 'CartClosed', ?)", (body,))
+            db.execute("INSERT INTO outbox VALUES(1, 'e', 'a', 'cart_closed', ?, 1)", (body,))
 
     def _sync(self, charged):
         line = PricedLine(
@@ -161,6 +162,7 @@ def test_a_day_without_fault_has_no_problem_and_one_total(tmp_path):
     assert document["ok"] is True
     assert document["totals"]["visits_exact"] == 1
     assert document["totals"]["paid"]["by_broker_minor"] == 300
+    assert document["receipt_times"]["cart_to_receipt_s"]["count"] == 1
     text = shown(report, day.config)
     assert "3.00 EUR" in text
     assert "nobody paid too much" in text
