@@ -27,6 +27,7 @@ class Report:
     mass_g: float
     at_ns: int
     mass_sd_g: float = 0.0
+    moved: tuple[tuple[int, float], ...] = ()  # (plate, grams) of its shelf, where it is told
 
 
 @dataclass(slots=True)
