@@ -430,6 +430,19 @@ def sync_reviewed(
     _demand(config, visit, Reviewed(reason=reason))
 
 
+@sync_app.command("settled", epilog="Example: walkout sync settled s1-v12 --minor 398 --at till-2")
+def sync_settled(
+    visit: Annotated[str, typer.Argument(help="An unpaid one, as `walkout sync receipts` says.")],
+    minor: Annotated[int, typer.Option(help="What was paid, in minor units; at least the total.")],
+    at: Annotated[str, typer.Option(help="Where; stands on the receipt.")] = "",
+    config: Config = Path("store.toml"),
+) -> None:
+    """An unpaid receipt was paid by other means: its account may come in again. Audited."""
+    from cloud_sync.demands import SettledElsewhere
+
+    _demand(config, visit, SettledElsewhere(amount_minor=minor, at=at))
+
+
 def _demand(config: Path, visit: str, demand: Any) -> None:
     from cloud_sync.desk import demand as leave
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from cloud_sync import book_tables, catalogue, retailer
+from cloud_sync import book_tables, catalogue, retailer, standing
 from cloud_sync.demands import Demand, RefundAsked
 from cloud_sync.destinations import Destination
 from cloud_sync.hooks import WEBHOOK as WEBHOOK
@@ -55,6 +55,7 @@ REMEDY_PRICE = "The retailer has to correct the price; then resume the group, or
 REMEDY_CART = "Add the SKU to the retailer's catalogue, then resume; or void the purchase."
 REMEDY_KEY = "Check the address and the key file; a probe goes on by itself."
 REMEDY_GONE = "Agree on an address with its owner; then: walkout webhooks enable."
+REMEDY_INSIDE = "Ask for another means of payment, or see the shopper out: the cart will be unpaid."
 REMEDY_FACT = "Settle this visit by hand: the row was set aside and will not be tried again."
 
 
@@ -176,6 +177,7 @@ class Round:
         self._cursor = fact
         event = fact.event
         if isinstance(event, VisitEnded):
+            self._nobody_inside(self._purchase(event.visit))
             return  # its cart follows, perhaps after a review
         if event is None:
             self._set_aside(fact, fact.error)
@@ -188,6 +190,12 @@ class Round:
             self._record(step, fact.seq)
             if isinstance(event, CartClosed):
                 self._carts.append(event)
+                self._nobody_inside(step.purchase)
+
+    def _nobody_inside(self, purchase: Purchase) -> None:
+        """Who was refused has left."""
+        if purchase.decline_reason:
+            self._cleared.append(inside_key(purchase.visit))
 
     def _set_aside(self, fact: Fact, error: str) -> None:
         detail = f"journal row {fact.seq} ({fact.event_id}): {error}. {REMEDY_FACT}"
@@ -370,6 +378,14 @@ class Round:
 
     def _record(self, step: Step, cause: int) -> None:
         purchase = step.purchase
+        if self._purchase(purchase.visit).stage in standing.STANDING:
+            self._cleared.append(standing.key(purchase.visit))
+        if step.inside:
+            detail = (
+                f"visit {purchase.visit} of account {purchase.account} is inside and was refused:"
+                f" {step.inside}. {REMEDY_INSIDE}"
+            )
+            self._alarms.append((inside_key(purchase.visit), "warning", detail))
         self._purchases[purchase.visit] = self._changed[purchase.visit] = purchase
         self._requests += [self._new_request(ask, purchase, cause) for ask in step.asks]
         self._events += step.events
@@ -449,6 +465,11 @@ def _destination(operation: Operation, terms: Terms) -> str:
     if operation is Operation.REFUND and terms.payments == broker.DESTINATION:
         return broker.REFUNDS
     return terms.payments
+
+
+def inside_key(visit: str) -> str:
+    """Of the alarm about somebody who is inside and was refused."""
+    return f"inside:{visit}"
 
 
 def _excerpt(answer: Answer) -> str:

@@ -15,6 +15,8 @@ SCHEMA = """
 CREATE TABLE IF NOT EXISTS purchase(
   visit TEXT PRIMARY KEY, account TEXT NOT NULL, stage TEXT NOT NULL, data BLOB NOT NULL,
   updated_ns INTEGER NOT NULL) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS purchase_standing ON purchase(stage, updated_ns)
+  WHERE stage IN ('priced','contested');
 CREATE TABLE IF NOT EXISTS receipt(
   visit TEXT PRIMARY KEY, account TEXT NOT NULL,
   state TEXT NOT NULL CHECK(state IN
@@ -26,7 +28,10 @@ CREATE TABLE IF NOT EXISTS receipt(
   started_wall_ns INTEGER NOT NULL, exit_wall_ns INTEGER NOT NULL,
   issued_wall_ns INTEGER NOT NULL,                        -- 0 while open
   detail TEXT NOT NULL,
-  refunded_minor INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID;
+  refunded_minor INTEGER NOT NULL DEFAULT 0,
+  auth_events TEXT NOT NULL DEFAULT '[]',                 -- JSON
+  party_size INTEGER NOT NULL DEFAULT 1) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS receipt_unpaid ON receipt(account, issued_wall_ns) WHERE state='unpaid';
 CREATE TABLE IF NOT EXISTS settlement_event(
   seq INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, visit TEXT NOT NULL,
   at_ns INTEGER NOT NULL, wall_ns INTEGER NOT NULL,
@@ -57,7 +62,7 @@ async def write_purchases(
 
 async def write_receipts(db: aiosqlite.Connection, receipts: Iterable[Receipt]) -> None:
     await db.executemany(
-        "INSERT OR REPLACE INTO receipt VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+        "INSERT OR REPLACE INTO receipt VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
         [_receipt_row(receipt) for receipt in receipts],
     )
 
@@ -109,4 +114,6 @@ def _receipt_row(receipt: Receipt) -> tuple[object, ...]:
         receipt.issued_wall_ns,
         receipt.detail,
         receipt.refunded_minor,
+        msgspec.json.encode(receipt.auth_events).decode(),
+        receipt.party_size,
     )

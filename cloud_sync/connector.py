@@ -269,6 +269,7 @@ def trip_state(purchase: Purchase, terms: Terms) -> TripState:
         capture=purchase.capture,
         refundedMinor=purchase.refunded_minor,
         currencyCode=terms.currency,
+        refused=purchase.decline_reason,
     )
 
 

@@ -17,10 +17,12 @@ from urllib.parse import quote
 
 import aiosqlite
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 WAL_BYTES_MAX = 64 * 2**20  # the WAL file is cut back to this after a checkpoint
 CACHE_KIB = 16 * 1024
 FULL = 2  # PRAGMA synchronous
+ALARM_KEPT_NS = 30 * 86_400 * 1_000_000_000  # after it was cleared
+ALARMS_PRUNED = 100  # a pass
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS status(
@@ -28,6 +30,7 @@ CREATE TABLE IF NOT EXISTS status(
 CREATE TABLE IF NOT EXISTS alarm(
   key TEXT PRIMARY KEY, severity TEXT NOT NULL, detail TEXT NOT NULL,
   raised_ns INTEGER NOT NULL, cleared_ns INTEGER) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS alarm_over ON alarm(cleared_ns) WHERE cleared_ns IS NOT NULL;
 CREATE TABLE IF NOT EXISTS audit(
   id INTEGER PRIMARY KEY, at_ns INTEGER NOT NULL, operator TEXT NOT NULL, action TEXT NOT NULL,
   target TEXT NOT NULL, reason TEXT NOT NULL, detail TEXT NOT NULL,
@@ -54,6 +57,16 @@ DROP TABLE receipt_1;
 PRAGMA user_version=2;
 COMMIT;
 """
+
+# Receipts name every credential of a group.
+FROM_VERSION_2 = """
+BEGIN IMMEDIATE;
+ALTER TABLE receipt ADD COLUMN auth_events TEXT NOT NULL DEFAULT '[]';
+ALTER TABLE receipt ADD COLUMN party_size INTEGER NOT NULL DEFAULT 1;
+PRAGMA user_version=3;
+COMMIT;
+"""
+MIGRATIONS = {1: FROM_VERSION_1, 2: FROM_VERSION_2}
 
 
 class SyncStoreError(RuntimeError):
@@ -118,6 +131,13 @@ class Database:
             " ON CONFLICT(key) DO UPDATE SET severity=excluded.severity, detail=excluded.detail,"
             " raised_ns=iif(cleared_ns IS NULL, raised_ns, excluded.raised_ns), cleared_ns=NULL",
             (key, severity, detail, now_ns),
+        )
+
+    async def prune_alarms(self, now_ns: int) -> None:
+        """(tx) Forget a few alarms that are over for longer than we keep them."""
+        await self.connection.execute(
+            "DELETE FROM alarm WHERE key IN (SELECT key FROM alarm WHERE cleared_ns<? LIMIT ?)",
+            (now_ns - ALARM_KEPT_NS, ALARMS_PRUNED),
         )
 
     async def clear_alarm(self, key: str, now_ns: int) -> None:
@@ -189,20 +209,22 @@ async def _prepare(db: aiosqlite.Connection, path: Path, schemas: tuple[str, ...
         )
     if not isinstance(version, int) or version > SCHEMA_VERSION:
         raise SyncStoreError(f"{path} is of version {version}, this program knows {SCHEMA_VERSION}")
-    if version == 1:
-        await _from_version_1(db)
+    for old in range(version, SCHEMA_VERSION):
+        await _migrate(db, old)
     for schema in schemas:
         await db.executescript(schema)
     await db.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
 
 
-async def _from_version_1(db: aiosqlite.Connection) -> None:
-    """Receipts got states and a column: the table moves aside, and comes back under the new rules.
+async def _migrate(db: aiosqlite.Connection, version: int) -> None:
+    """One version further; version 0 is a new file, whose tables the schemas make as they are now.
 
-    One transaction, so that a kill leaves version 1 or version 2; waiting requests are not touched.
+    From 1: receipts got states and a column, so the table moves aside and comes back under the new
+    rules. From 2: receipts name every credential. One transaction each, so that a kill leaves the
+    version before or the one after; waiting requests are not touched.
     """
-    if "receipt" in await _tables(db):
-        await db.executescript(FROM_VERSION_1)
+    if version in MIGRATIONS and "receipt" in await _tables(db):
+        await db.executescript(MIGRATIONS[version])
 
 
 async def _value(db: aiosqlite.Connection, query: str) -> object:

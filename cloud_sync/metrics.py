@@ -13,6 +13,8 @@ import time
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from cloud_sync import standing
+
 GROUPS_MAX = 50  # named groups: labels of a time series are not for free
 NEWEST = 1_000
 NS = 1_000_000_000
@@ -28,6 +30,7 @@ def figures(db: sqlite3.Connection, now_ns: int | None = None) -> dict[str, Any]
         "groups_waiting": _one(db, "SELECT count(*) FROM grp_head WHERE head IS NOT NULL"),
         "groups_parked": _one(db, "SELECT count(*) FROM grp_head WHERE state='parked'"),
         "attempts": _attempts(db),
+        "standing": standing.figures(db, now_ns),
         "answer_s": quantiles(
             age / NS
             for (age,) in db.execute(
@@ -110,6 +113,10 @@ def _series(
         "Attempts per answered request, of the newest.",
         [({}, shown["attempts"]["mean"])],
     )
+    for name, field in (("standing", "count"), ("standing_oldest_seconds", "oldest_s")):
+        told = "Purchases that wait for the retailer's capture or a person's look."
+        rows = [({"stage": stage}, one[field]) for stage, one in shown["standing"].items()]
+        yield name, "gauge", told, rows
     for name in ("answer_s", "receipt_s"):
         found = shown[name].items()
         rows = [({"quantile": key}, value) for key, value in found if key != "count"]

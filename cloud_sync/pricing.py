@@ -39,7 +39,7 @@ def purchase_request(cart: CartClosed, store: StoreId) -> PurchaseRequest:
     trip = ShoppingTrip(
         startTime=rfc3339(cart.started_at_wall_ns),
         endTime=rfc3339(cart.ended_at_wall_ns),
-        authEvents=[AuthEvent(id=cart.credential, timestamp=rfc3339(cart.started_at_wall_ns))],
+        authEvents=auth_events(cart),
         partySize=cart.party_size,
     )
     return PurchaseRequest(
@@ -50,6 +50,16 @@ def purchase_request(cart: CartClosed, store: StoreId) -> PurchaseRequest:
         cartItems=[_item(line, cart) for line in charged_lines(cart)],
         shopperIdentity=ShopperIdentity(id=cart.account),
     )
+
+
+def auth_events(cart: CartClosed) -> list[AuthEvent]:
+    """Every credential of the trip, the first one first."""
+    first = AuthEvent(id=cart.credential, timestamp=rfc3339(cart.started_at_wall_ns))
+    later = (
+        AuthEvent(id=one.credential, timestamp=rfc3339(_wall_ns(one.at_ns, cart)))
+        for one in cart.joined
+    )
+    return [first, *later]
 
 
 def check_reply(

@@ -13,6 +13,7 @@ from cloud_sync.amounts import Amounts
 from cloud_sync.demands import Demand, Reply
 from messages.contract import (
     AdjustRequest,
+    AuthEvent,
     CaptureRequest,
     HoldRequest,
     VoidRequest,
@@ -283,15 +284,19 @@ class Receipt:
     detail: str = ""
     refunded_minor: int = 0
     number: int = 0
+    auth_events: tuple[AuthEvent, ...] = ()  # every credential of the trip
+    party_size: int = 1
     kind: str = ""  # of its webhook, where the state does not say it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """The outcome of one signal. ``refused``: why the request's group has to park."""
+    """The outcome of one signal. ``refused``: why the request's group has to park; ``inside``: why
+    the shopper, who is in the store, will not pay."""
 
     purchase: Purchase
     asks: tuple[Ask, ...] = ()
     events: tuple[CloudEvent, ...] = ()
     receipt: Receipt | None = None
     refused: str = ""
+    inside: str = ""

@@ -59,8 +59,11 @@ EXAMPLES: dict[str, dict[str, Any]] = {
             "shoppingTrip": {
                 "startTime": "2026-09-21T14:13:20.000Z",
                 "endTime": "2026-09-21T14:14:19.000Z",
-                "authEvents": [_SCAN],
-                "partySize": 1,
+                "authEvents": [
+                    _SCAN,
+                    _SCAN | {"id": "c-772", "timestamp": "2026-09-21T14:13:27.000Z"},
+                ],
+                "partySize": 2,
             },
             "cartItems": [
                 {
@@ -147,6 +150,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
             "totalMinor": 1064,
             "capture": "capture-s1-v12",
             "refundedMinor": 199,
+            "refused": "",
             "currencyCode": _EUR,
         }
     },

@@ -28,7 +28,7 @@ from typing import Any, Protocol, TypeVar
 import aiosqlite
 
 from cloud_sync import book as book_module
-from cloud_sync import connector, payment_route
+from cloud_sync import connector, payment_route, standing
 from cloud_sync import outbox as outbox_module
 from cloud_sync.book import Book, Fact
 from cloud_sync.database import Database, SyncStoreError, read_only_uri
@@ -41,6 +41,7 @@ from cloud_sync.journal_reader import JournalMissing, JournalReader, JournalRepl
 from cloud_sync.link_report import LinkReport
 from cloud_sync.outbox import NewRequest, Outbox, Request
 from cloud_sync.outcomes import Answer, Verdict
+from cloud_sync.owing_report import OwingReport
 from cloud_sync.payment_route import RouteError
 from cloud_sync.purchase import SettlementError
 from cloud_sync.queue_clock import Clock, QueueClock
@@ -162,6 +163,7 @@ class Service:
         self.reader = JournalReader(Path(config.paths.journal))
         self.desk = Desk(database.path, self.book)
         self.link = LinkReport(config)
+        self.owing = OwingReport(config)
         self.clock = clock or QueueClock.started()
         self._poll_ns = poll_ns
         self._stopping = asyncio.Event()
@@ -174,7 +176,7 @@ class Service:
         self._caught_up = False  # every journal row that was there is imported
         self._shown: Sequence[tuple[str, str]] = []  # availability as the file has it
         self._journal_alarm: bool | None = None  # not known after a start
-        self._polled_ns = self._beat_ns = 0
+        self._polled_ns = self._beat_ns = self._looked_ns = 0
 
     async def start(self) -> None:
         """Free what a killed process was sending, find the cursor, say that we are ready."""
@@ -390,8 +392,15 @@ class Service:
         payments = self.destinations.get(self.book.terms.payments)
         if payments is not None and self.link.due(not payments.down, now_ns):
             self._spawn(self.link.tell(not payments.down, now_ns))
+        owing = await self.owing.news(self.database.connection)
+        if owing is not None:
+            self._spawn(self.owing.tell(owing))
         async with self.database.transaction():
             await self.outbox.prune(now_ns)  # a few at each beat: 8 million a day
+            await self.database.prune_alarms(now_ns)
+            if now_ns - self._looked_ns >= standing.LOOK_EVERY_NS:
+                self._looked_ns = now_ns
+                await standing.look(self.database, now_ns, self.clock.wall_ns())
             await self.book.show_destinations(now_ns, self.clock.wall_ns())
             await self.database.set_status(
                 pid=str(os.getpid()), beat_wall_ns=str(self.clock.wall_ns())

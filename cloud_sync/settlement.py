@@ -116,7 +116,8 @@ def _declined_at_entry(turn: Turn, signal: HoldDeclined | NotAdmitted | GivenUp)
 def _hold_answered(turn: Turn, waiting: Stage, event: CloudEvent) -> Step:
     """Wait for the cart, or go on with the one that came before the answer."""
     if turn.purchase.cart is None:
-        return Step(purchase=turn.to(waiting), events=(event,))
+        inside = turn.purchase.decline_reason
+        return Step(purchase=turn.to(waiting), events=(event,), inside=inside)
     step = _price_or_free(turn)
     return replace(step, events=(event, *step.events))
 

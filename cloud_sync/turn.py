@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from cloud_sync.pricing import auth_events
 from cloud_sync.purchase import (
     OPEN_RECEIPTS,
     Ask,
@@ -70,6 +71,8 @@ class Turn:
             issued_wall_ns=self.now_wall_ns if issued else 0,
             detail=detail,
             refunded_minor=done.refunded_minor,
+            auth_events=tuple(auth_events(cart)) if cart else (),
+            party_size=cart.party_size if cart else done.party_size,
             kind=kind,
         )
 

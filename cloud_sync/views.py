@@ -17,8 +17,10 @@ from typing import Any
 
 from cloud_sync import metrics
 from cloud_sync.database import read_only_uri
+from cloud_sync.standing import STANDING
 
 ROWS_MAX = 10_000  # of one listing
+_JSON = ("lines", "in_review", "auth_events")  # the last since schema 3
 
 
 def summary(path: Path) -> dict[str, Any]:
@@ -55,11 +57,11 @@ def summary(path: Path) -> dict[str, Any]:
 
 
 def receipts(path: Path) -> list[dict[str, Any]]:
-    """Receipts in order of exit, as dictionaries; ``lines`` and ``in_review`` decoded."""
+    """Receipts in order of exit, as dictionaries; lists decoded."""
     query = "SELECT * FROM receipt ORDER BY exit_wall_ns, visit LIMIT ?"
     with _look(path) as db:
         found = [] if db is None else _records(db, query, ROWS_MAX)
-    return [row | {name: json.loads(row[name]) for name in ("lines", "in_review")} for row in found]
+    return [row | {name: json.loads(row.get(name, "[]")) for name in _JSON} for row in found]
 
 
 def deliveries(path: Path) -> list[dict[str, Any]]:
@@ -145,6 +147,7 @@ _EMPTY: dict[str, Any] = {
         "groups_waiting": 0,
         "groups_parked": 0,
         "attempts": {"count": 0, "mean": 0.0, "max": 0},
+        "standing": {stage.value: {"count": 0, "oldest_s": 0.0} for stage in STANDING},
         "answer_s": {"count": 0},
         "receipt_s": {"count": 0},
     },

@@ -31,6 +31,14 @@ class ReviewLine:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One credential that let people in, and when."""
+
+    id: str
+    timestamp: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ReceiptData:
     """``data`` of every type: the receipt as it is now. Amounts in minor units of ``currency``."""
 
@@ -47,6 +55,8 @@ class ReceiptData:
     exited_at: str
     reason: str = ""
     refunded: int = 0  # of all refunds together
+    auth_events: list[Entry] = field(default_factory=list)  # every credential of the trip
+    party_size: int = 1  # people who came in on them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,6 +151,8 @@ def body_of(receipt: Receipt, kind: str, store: StoreId, message: str) -> Webhoo
         exited_at=rfc3339(receipt.exit_wall_ns),
         reason=receipt.detail,
         refunded=receipt.refunded_minor,
+        auth_events=[Entry(id=one.id, timestamp=one.timestamp) for one in receipt.auth_events],
+        party_size=receipt.party_size,
     )
     return event(kind, data, store=store, message=message, at=rfc3339(receipt.issued_wall_ns))
 
@@ -183,6 +195,11 @@ _PAID = ReceiptData(
     ],
     in_review=[ReviewLine(line="s1-r3", sku="wine", quantity=1)],
     exited_at="2026-09-21T14:14:19.000Z",
+    auth_events=[
+        Entry(id="c-771", timestamp="2026-09-21T14:13:20.000Z"),
+        Entry(id="c-772", timestamp="2026-09-21T14:13:27.000Z"),
+    ],
+    party_size=2,
 )
 
 

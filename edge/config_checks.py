@@ -88,7 +88,7 @@ def _deviations(value: tuple[float, ...]) -> str:
 
 RULES: dict[str, Rule] = {
     **dict.fromkeys(("width_m", "depth_m", "height_m", "capacity_g", "mass_g"), _above(0)),
-    "offline_entries_max": _from(0),
+    **dict.fromkeys(("offline_entries_max", "group_window_s"), _from(0)),
     **dict.fromkeys(("mass_sd_g", "noise_g", "z_m", "hold_minor", "clock_skew_max_s"), _from(0)),
     **dict.fromkeys(("party_size_max", "people_max", "width_px", "height_px"), _from(1)),
     **dict.fromkeys(("token_validity_max_s", "passage_timeout_s", "passage_gap_s"), _above(0)),
@@ -105,9 +105,13 @@ RULES: dict[str, Rule] = {
     "webhook_network": _one_of("public", "private"),
     "retailer_amounts": _one_of("minor", "decimal"),
     "entry_check": _one_of("store", "retailer"),
+    "unpaid_entry": _one_of("refuse", "allow"),
     "payment_mode": _one_of("checkout", "payment"),
     "payments": _one_of("broker", "stripe"),
     "direction": _one_of("entry", "exit", "both"),
+    "role": _one_of("room", "shelf"),
+    "clip_s": _between(0, 120),
+    "clips_days": _between(0.01, 366),
     "currency": _one_of(*sorted(EXPONENT)),
     "baud": _between(300, 4_000_000),
     "node": _between(0, 255),

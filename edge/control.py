@@ -69,6 +69,10 @@ class _Link(_Request, tag="link"):
     up: bool
 
 
+class _Owing(_Request, tag="owing"):
+    accounts: list[str]
+
+
 class _Key(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     kid: str
     public_key: str
@@ -84,7 +88,7 @@ class _Planogram(_Request, tag="planogram_change"):
 
 
 _REQUEST: msgspec.json.Decoder[Any] = msgspec.json.Decoder(
-    _Review | _Mode | _Deny | _Link | _Keys | _Planogram
+    _Review | _Mode | _Deny | _Owing | _Link | _Keys | _Planogram
 )
 
 
@@ -109,6 +113,8 @@ def action_of(line: bytes, now_ns: int) -> OperatorAction:
         case _Deny():
             fields["denied_accounts"] = tuple(AccountRef(a) for a in request.accounts)
             fields["denied_credentials"] = tuple(CredentialId(c) for c in request.credentials)
+        case _Owing():
+            fields["denied_accounts"] = tuple(AccountRef(a) for a in request.accounts)
         case _Link():
             fields["link_up"] = request.up
         case _Keys():
@@ -318,6 +324,15 @@ def set_link(config: StoreConfig, up: bool, *, operator: str = "sync") -> dict[s
     """Whether payments can be asked: the gate's offline limit counts while not. Raises
     ControlError."""
     return request(_socket(config), {"do": "link", "up": up, "operator": operator})
+
+
+def set_owing(
+    config: StoreConfig, accounts: list[str], *, operator: str = "sync"
+) -> dict[str, Any]:
+    """Who has an unpaid receipt and may not enter; replaces what was said before. Raises
+    ControlError."""
+    message = {"do": "owing", "accounts": accounts, "operator": operator}
+    return request(_socket(config), message)
 
 
 def _socket(config: StoreConfig) -> Path:

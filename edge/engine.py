@@ -28,7 +28,9 @@ from messages.events import (
     CartClosed,
     EndReason,
     Event,
+    Joined,
     VisitEnded,
+    VisitJoined,
     VisitKind,
     VisitStarted,
 )
@@ -82,6 +84,7 @@ class Visit:
     ended_at_ns: int = 0  # 0: inside
     exit_gate: GateId | None = None
     passed_at_ns: int = 0  # the passage behind which it ended; 0: none was seen
+    joined: list[Joined] = field(default_factory=list)  # credentials after the first
 
 
 @dataclass(slots=True)
@@ -234,6 +237,8 @@ class Engine:
             match event:
                 case VisitStarted():
                     self._visit_started(now_ns, event)
+                case VisitJoined():
+                    self._visit_joined(event)
                 case VisitEnded():
                     self._visit_ended(now_ns, event.visit, event.reason, event.gate)
                     continue
@@ -253,6 +258,18 @@ class Engine:
             started_at_wall_ns=self.gate.wall_ns(now_ns),
         )
         self.carts.visit_started(event)
+
+    def _visit_joined(self, event: VisitJoined) -> None:
+        visit = self.state.visits[event.visit]
+        visit.party_size += event.party_size
+        visit.joined.append(
+            Joined(
+                credential=event.credential,
+                at_ns=event.at_ns,
+                gate=event.gate,
+                party_size=event.party_size,
+            )
+        )
 
     def _admitted(self, at_ns: int, person: Admitted) -> None:
         visit = self.state.visits.get(person.visit)
@@ -360,6 +377,7 @@ class Engine:
         if visit is None or visit.ended_at_ns:
             return
         visit.ended_at_ns, visit.exit_gate = now_ns, gate
+        self.gate.visit_ended(visit_id)
         self._events.append(VisitEnded(at_ns=now_ns, visit=visit_id, reason=reason, gate=gate))
         self._emit(self.carts.visit_left(visit_id, now_ns))
         self.people.visit_ended(visit_id)
@@ -424,6 +442,7 @@ class Engine:
                 ended_at_wall_ns=self.gate.wall_ns(visit.ended_at_ns),
                 state=cart.state,
                 lines=cart.lines,
+                joined=tuple(visit.joined),
             )
         )
 

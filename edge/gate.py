@@ -27,6 +27,7 @@ from messages.events import (
     RefusalReason,
     TailgateSuspected,
     VisitEnded,
+    VisitJoined,
     VisitKind,
     VisitStarted,
 )
@@ -45,6 +46,7 @@ TOKEN_CHARS_MAX = 1024  # a PASETO of ours has about 300
 COMMAND_VALID_NS = 3_000_000_000  # an unlock older than this would surprise the next person
 OFFLINE_DAY_NS = 86_400_000_000_000  # the offline limit counts anew after a day without a link
 USED_KEPT_NS = 86_400_000_000_000  # after expiry, in case the wall clock steps back
+JOINED_MAX = 16  # further credentials of one visit: more is no family, and a record has a bound
 UNKNOWN_PARTY = VisitId("")
 
 
@@ -56,6 +58,7 @@ class GateState(StrEnum):
 
 class Signal(StrEnum):
     ACCEPTED = "accepted"  # a valid credential
+    JOINED = "joined"  # one more of the account that came in last: the same visit
     ENTER_MORE = "enter_more"  # a person came in, more of the party may follow
     ENTER_LAST = "enter_last"  # the last one of the party, or one without a party
     TIMEOUT = "timeout"
@@ -64,6 +67,7 @@ class Signal(StrEnum):
 
 class Action(StrEnum):
     START_VISIT = "start_visit"
+    JOIN_VISIT = "join_visit"
     REFUSE_BUSY = "refuse_busy"
     ADMIT = "admit"
     TAILGATE = "tailgate"
@@ -74,16 +78,19 @@ class Action(StrEnum):
 S, G, A = GateState, Signal, Action
 TABLE: dict[tuple[GateState, Signal], tuple[GateState, tuple[Action, ...]]] = {
     (S.IDLE, G.ACCEPTED): (S.UNLOCKED, (A.START_VISIT,)),
+    (S.IDLE, G.JOINED): (S.PASSING, (A.JOIN_VISIT,)),
     (S.IDLE, G.ENTER_MORE): (S.IDLE, (A.TAILGATE,)),
     (S.IDLE, G.ENTER_LAST): (S.IDLE, (A.TAILGATE,)),
     (S.IDLE, G.FORCED): (S.IDLE, (A.TAILGATE,)),
     (S.IDLE, G.TIMEOUT): (S.IDLE, ()),
     (S.UNLOCKED, G.ACCEPTED): (S.UNLOCKED, (A.REFUSE_BUSY,)),
+    (S.UNLOCKED, G.JOINED): (S.UNLOCKED, (A.JOIN_VISIT,)),
     (S.UNLOCKED, G.ENTER_MORE): (S.PASSING, (A.ADMIT,)),
     (S.UNLOCKED, G.ENTER_LAST): (S.IDLE, (A.ADMIT,)),
     (S.UNLOCKED, G.FORCED): (S.UNLOCKED, (A.TAILGATE,)),
     (S.UNLOCKED, G.TIMEOUT): (S.IDLE, (A.CANCEL_VISIT,)),
     (S.PASSING, G.ACCEPTED): (S.PASSING, (A.REFUSE_BUSY,)),
+    (S.PASSING, G.JOINED): (S.PASSING, (A.JOIN_VISIT,)),
     (S.PASSING, G.ENTER_MORE): (S.PASSING, (A.ADMIT,)),
     (S.PASSING, G.ENTER_LAST): (S.IDLE, (A.ADMIT,)),
     (S.PASSING, G.FORCED): (S.PASSING, (A.TAILGATE,)),
@@ -113,6 +120,10 @@ class Passing:
     party_size: int = 0
     entered: int = 0
     deadline_ns: int = 0
+    account: AccountRef = AccountRef("")  # whose next credential may join; "": nobody's
+    kind: VisitKind = VisitKind.SHOPPER
+    joined: int = 0
+    last_ns: int = 0  # of the last credential or passage
 
 
 @dataclass(slots=True)
@@ -121,6 +132,7 @@ class GateKeeperState:
     used: dict[str, int] = field(default_factory=dict)  # credential -> wall ns of its expiry
     denied_accounts: list[str] = field(default_factory=list)
     denied_credentials: list[str] = field(default_factory=list)
+    owing_accounts: list[str] = field(default_factory=list)
     pushed_keys: list[CredentialKey] = field(default_factory=list)
     anchor_store_ns: int = 0
     anchor_wall_ns: int = 0
@@ -193,6 +205,12 @@ class GateKeeper:
             return 0
         return self.state.anchor_wall_ns + (at_ns - self.state.anchor_store_ns)
 
+    def visit_ended(self, visit: VisitId) -> None:
+        """Nobody joins it any more."""
+        for passing in self.state.passing.values():
+            if passing.visit == visit:
+                passing.account = AccountRef("")
+
     def operator(self, action: OperatorAction) -> None:
         """Store mode, key set and deny lists."""
         match action.kind:
@@ -208,6 +226,8 @@ class GateKeeper:
             case OperatorActionKind.DENY_LIST:
                 self.state.denied_accounts = sorted(map(str, action.denied_accounts))
                 self.state.denied_credentials = sorted(map(str, action.denied_credentials))
+            case OperatorActionKind.OWING:
+                self.state.owing_accounts = sorted(map(str, action.denied_accounts))
             case OperatorActionKind.LINK:
                 self._link(action.received_at_ns, action.link_up)
             case _:
@@ -238,7 +258,16 @@ class GateKeeper:
         if isinstance(verdict, Refusal):
             self._refuse(now_ns, seen.gate, verdict, out)
         else:
-            self._run(now_ns, seen.gate, Signal.ACCEPTED, out, verdict)
+            joins = self._joins(now_ns, self._passing(seen.gate), verdict)
+            self._run(now_ns, seen.gate, Signal.JOINED if joins else Signal.ACCEPTED, out, verdict)
+
+    def _joins(self, now_ns: int, passing: Passing, claims: Claims) -> bool:
+        """Whether this is one more of the party that came in last here: one account, one visit."""
+        window_ns = round(self._policy.group_window_s * 1e9)
+        if not window_ns or not passing.account or passing.joined >= JOINED_MAX:
+            return False
+        recent = passing.state is not GateState.IDLE or now_ns - passing.last_ns <= window_ns
+        return recent and (passing.account, passing.kind) == (claims.acct, claims.kind)
 
     def _judge(self, now_ns: int, seen: GateSignal, people_inside: int) -> Claims | Refusal:
         """The whole entry policy, cheapest and most telling reason first."""
@@ -258,6 +287,8 @@ class GateKeeper:
         if claims.jti in state.used:
             return RefusalReason.ALREADY_USED
         if claims.acct in state.denied_accounts or claims.jti in state.denied_credentials:
+            return RefusalReason.DENIED
+        if claims.acct in state.owing_accounts and claims.kind is not VisitKind.STAFF:
             return RefusalReason.DENIED
         if state.mode != "open":
             return RefusalReason.STORE_CLOSED
@@ -297,6 +328,9 @@ class GateKeeper:
                 case Action.START_VISIT:
                     assert claims is not None
                     self._start_visit(now_ns, gate, claims, out)
+                case Action.JOIN_VISIT:
+                    assert claims is not None
+                    self._join_visit(now_ns, gate, claims, out)
                 case Action.REFUSE_BUSY:
                     assert claims is not None
                     busy = Refusal(reason=RefusalReason.GATE_BUSY, credential=claims.jti)
@@ -331,6 +365,8 @@ class GateKeeper:
         size = min(claims.party, self._config.gates[self._config.gate_index[gate]].party_size_max)
         passing = self._passing(gate)
         passing.visit, passing.party_size, passing.entered = visit, size, 0
+        passing.account, passing.kind, passing.joined = claims.acct, claims.kind, 0
+        passing.last_ns = now_ns
         passing.deadline_ns = now_ns + round(self._policy.passage_timeout_s * 1e9)
         out.events.append(
             VisitStarted(
@@ -349,9 +385,38 @@ class GateKeeper:
             )
         )
 
+    def _join_visit(self, now_ns: int, gate: GateId, claims: Claims, out: GateOutputs) -> None:
+        """More people for the party; who is still to come has the whole time anew."""
+        self.state.used[claims.jti] = _unix_ns(claims.exp)
+        size = min(claims.party, self._config.gates[self._config.gate_index[gate]].party_size_max)
+        passing = self._passing(gate)
+        passing.party_size = max(passing.party_size, passing.entered) + size
+        passing.joined += 1
+        passing.last_ns = now_ns
+        passing.deadline_ns = now_ns + round(self._policy.passage_timeout_s * 1e9)
+        out.events.append(
+            VisitJoined(
+                at_ns=now_ns,
+                visit=passing.visit,
+                credential=claims.jti,
+                account=claims.acct,
+                gate=gate,
+                party_size=size,
+            )
+        )
+        out.commands.append(  # a controller replaces its count of passages by this one
+            UnlockGate(
+                not_after_ns=now_ns + COMMAND_VALID_NS,
+                gate=gate,
+                visit=passing.visit,
+                passages=passing.party_size - passing.entered,
+            )
+        )
+
     def _admit(self, now_ns: int, gate: GateId, out: GateOutputs) -> None:
         passing = self._passing(gate)
         passing.entered += 1
+        passing.last_ns = now_ns
         passing.deadline_ns = now_ns + round(self._policy.passage_gap_s * 1e9)
         out.admitted.append(Admitted(visit=passing.visit, gate=gate))
 

@@ -30,7 +30,7 @@ from edge.journal_schema import BYTES_CACHED, MIGRATIONS, SCHEMA, VERSION, WAL_B
 from edge.snapshots import Snapshot, SnapshotError, Snapshots
 from messages import codec
 from messages.commands import AnyCommand, Command
-from messages.events import CartClosed, Event, VisitEnded, VisitKind, VisitStarted
+from messages.events import CartClosed, Event, VisitEnded, VisitJoined, VisitKind, VisitStarted
 from messages.ids import CommandId
 from messages.observations import Observation
 
@@ -203,8 +203,9 @@ class Journal:
         if not events and not commands:
             return
         started = [e for e in events if isinstance(e, VisitStarted)]
-        await self._refuse_reused(step, started)
-        used = [(e.credential, step, e.at_ns) for e in started]
+        let_in = [e for e in events if isinstance(e, VisitStarted | VisitJoined)]
+        await self._refuse_reused(step, let_in)
+        used = [(e.credential, step, e.at_ns) for e in let_in]
         visits = [(e.visit, e.account, e.kind.value) for e in started]
         asked = [(c.id, step, c.not_after_ns, type(c).__name__, codec.encode(c)) for c in commands]
         await self.write(
@@ -220,9 +221,9 @@ class Journal:
             ]
         )
 
-    async def _refuse_reused(self, step: int, started: Sequence[VisitStarted]) -> None:
+    async def _refuse_reused(self, step: int, let_in: Sequence[VisitStarted | VisitJoined]) -> None:
         seen: set[str] = set()
-        for event in started:
+        for event in let_in:
             rows = await self.fetch(
                 "SELECT step FROM used_credential WHERE jti = ?", (event.credential,)
             )

@@ -96,6 +96,7 @@ CATALOGUE: tuple[Entry, ...] = (
     _seen(observations.ClockAnchor, "daemon", 1 / 60, EVENT_RETENTION_DAYS),
     _seen(observations.StepSetAside, "daemon", 0.0, EVENT_RETENTION_DAYS),
     _concluded(events.VisitStarted, "gate"),
+    _concluded(events.VisitJoined, "gate", 0.01),
     _concluded(events.VisitEnded, "gate"),
     _concluded(events.EntryRefused, "gate"),
     _concluded(events.TailgateSuspected, "gate"),

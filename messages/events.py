@@ -108,6 +108,17 @@ class VisitStarted(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class VisitJoined(Event):
+    """Another credential of the account lets ``party_size`` more people into its visit."""
+
+    visit: VisitId
+    credential: CredentialId
+    account: AccountRef
+    gate: GateId
+    party_size: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class VisitEnded(Event):
     visit: VisitId
     reason: EndReason
@@ -196,6 +207,16 @@ class CartLine:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Joined:
+    """A further credential of a visit, and when it was accepted."""
+
+    credential: CredentialId
+    at_ns: int
+    gate: GateId
+    party_size: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CartClosed(Event):
     """Final: what settlement prices. Only lines in state ``charged`` are priced."""
 
@@ -212,6 +233,7 @@ class CartClosed(Event):
     ended_at_wall_ns: int
     state: CartState
     lines: tuple[CartLine, ...]
+    joined: tuple[Joined, ...] = ()  # credentials after the first
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -295,6 +317,7 @@ class ReceiptIssued(Event):
 
 StoreEvent: TypeAlias = (
     VisitStarted
+    | VisitJoined
     | VisitEnded
     | EntryRefused
     | TailgateSuspected

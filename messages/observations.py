@@ -56,6 +56,7 @@ class OperatorActionKind(StrEnum):
     KEYS = "keys"
     DENY_LIST = "deny_list"
     LINK = "link"  # whether payments can be asked; the sync process says so
+    OWING = "owing"  # who has an unpaid receipt, in ``denied_accounts``; the sync process says so
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -170,6 +170,7 @@ class TripState:
     capture: str
     refundedMinor: int  # noqa: N815
     currencyCode: str  # noqa: N815
+    refused: str = ""  # why nothing is held, where the entry was refused
 
 
 # --- the retailer asks: catalogue -------------------------------------------------------------

@@ -82,6 +82,7 @@ class Camera:
     model_width_px: int = 0  # of the net's input, where it takes any; 0: its usual one
     detect: str = "motion"  # or "always": in every image, moving or not
     box: str = ""  # the camera box that detects its video and sends by MQTT; empty: this one
+    role: str = "room"  # or "shelf": looks at one shelf from near, sees hands and nobody's feet
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,6 +147,7 @@ class GatePolicy:
     clock_uncertainty_max_ms: float = 5_000.0
     people_max: int = 200
     offline_entries_max: int = 5  # of one account in a day without a link to payments; 0: no limit
+    group_window_s: float = 0.0  # another code of the account joins its visit for so long; 0: never
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,6 +178,9 @@ class Paths:
     runtime: str = "run"  # status.json, sockets
     camera_socket: str = "run/cameras.sock"
     control_socket: str = "run/control.sock"
+    products: str = "products.enrolled"  # of `walkout enroll`; without it nobody looks into hands
+    clips: str = "clips"  # encrypted, faces blurred; only what a KeepClip asked for
+    clips_key_file: str = ""  # 32 bytes in hexadecimal, mode 600; without it no clip is kept
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -198,6 +203,7 @@ class Cloud:
     webhook_network: str = "public"  # or "private": the address may be one of a local network
     retailer_amounts: str = "minor"  # 1299; or "decimal": "12.99"
     entry_check: str = "store"  # or "retailer": it is asked who enters, and how much to hold
+    unpaid_entry: str = "refuse"  # or "allow": who has an unpaid receipt may come in again
     payment_mode: str = "checkout"  # we charge; or "payment": the retailer adjusts and captures
     payments: str = "broker"  # who holds and captures; or "stripe"
     stripe_key_file: str = ""  # sk_...

@@ -17,6 +17,8 @@ class Vision:
     workers: int = 1  # processes; each takes its share of the cameras and of the budget
     process: str = "daemon"  # `walkout run` starts the detectors; or "apart": `walkout cameras`
     models: str = ""  # folder of `walkout models install`; empty: the user's data folder
+    clip_s: float = 20.0  # of each camera's images kept in memory for a clip; 0: none
+    clips_days: float = 30.0  # how long a kept clip stays
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -71,7 +71,7 @@ class Run:
         with sqlite3.connect(self.sync) as db:
             issued_ns = committed_ns + round(issued_s * S)
             db.execute(
-                "INSERT INTO receipt VALUES(?,'a',?,'EUR',1,'p','c','[]','[]',1,?,?,'',0)",
+                "INSERT INTO receipt VALUES(?,'a',?,'EUR',1,'p','c','[]','[]',1,?,?,'',0,'[]',1)",
                 (cart.visit, state, cart.ended_at_wall_ns, issued_ns),
             )
 
