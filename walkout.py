@@ -39,6 +39,8 @@ app.add_typer(review_app, name="review")
 app.add_typer(sim_app, name="sim")
 models_app = typer.Typer(no_args_is_help=True, help="Nets that see people, hands and goods.")
 app.add_typer(models_app, name="models")
+enroll_app = typer.Typer(no_args_is_help=True, help="How goods look, so that hands can be told.")
+app.add_typer(enroll_app, name="enroll")
 
 
 def _version(wanted: bool) -> None:
@@ -1432,6 +1434,73 @@ def _models_table(found: Sequence[Any]) -> None:
     _table("models", ("model", "state", "licence", "for", "from"), rows)
 
 
+ENROLL_EXAMPLES = """
+Examples:
+
+  walkout enroll product milk-1l photos/milk-*.jpg      held in a hand, from several sides
+
+  walkout enroll nothing photos/empty-hand-*.jpg        empty hands before the shelves
+"""
+Photos = Annotated[list[Path], typer.Argument(help="JPEG or PNG; what it shows in the middle.")]
+
+
+@enroll_app.command("product", epilog=ENROLL_EXAMPLES)
+def enroll_product(
+    sku: Annotated[str, typer.Argument(help="A [[sku]] of store.toml.")],
+    photos: Photos,
+    config: Config = Path("store.toml"),
+    as_json: AsJson = False,
+) -> None:
+    """Learn how a product looks; photos given earlier stay."""
+    from edge.cameras.enrol_command import enrol
+
+    _enrolled(_or_fail(lambda: enrol(_store(config), sku, photos)), as_json)
+
+
+@enroll_app.command("nothing", epilog=ENROLL_EXAMPLES)
+def enroll_nothing(
+    photos: Photos, config: Config = Path("store.toml"), as_json: AsJson = False
+) -> None:
+    """Learn how an empty hand looks before these shelves."""
+    from edge.cameras.enrol_command import enrol
+
+    _enrolled(_or_fail(lambda: enrol(_store(config), None, photos)), as_json)
+
+
+@enroll_app.command("list", epilog="Example: walkout enroll list --json")
+def enroll_list(config: Config = Path("store.toml"), as_json: AsJson = False) -> None:
+    """Products that are enrolled, how well each is told apart, and what to do about it."""
+    from edge.cameras.enrol_command import what_is_enrolled
+
+    _enrolled(_or_fail(lambda: what_is_enrolled(_store(config))), as_json)
+
+
+@enroll_app.command("remove", epilog="Example: walkout enroll remove milk-1l")
+def enroll_remove(
+    sku: Annotated[str, typer.Argument(help="Of the list.")],
+    config: Config = Path("store.toml"),
+    as_json: AsJson = False,
+) -> None:
+    """Forget how a product looks."""
+    from edge.cameras.enrol_command import remove
+
+    _enrolled(_or_fail(lambda: remove(_store(config), sku)), as_json)
+
+
+def _enrolled(found: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps(found))
+        return
+    rows = [
+        (p["sku"], str(p["photos"]), f"{100 * p['right']:.0f} %", "\n".join(p["warnings"]))
+        for p in found["products"]
+    ]
+    _table("enrolled products", ("sku", "photos", "right when held out", "to do"), rows)
+    typer.echo(f"empty hands: {found['nothing_photos']} photos")
+    for warning in found["warnings"]:
+        typer.echo(f"note: {warning}")
+
+
 @app.command(epilog="Example: walkout bench replay --json")
 def bench(
     name: Annotated[str, typer.Argument(help="Which: pipeline, replay, weights, outbox, ...")],
@@ -1455,6 +1524,7 @@ def bench(
         "ledger": "bench.ledger",
         "tracker": "bench.tracker",
         "vision": "bench.vision",
+        "products": "bench.products",
     }
     if name not in benches:
         _fail(f"no bench named {name!r}; there are: {', '.join(benches)}")
