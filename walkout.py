@@ -1511,11 +1511,20 @@ def bench(
     data: Annotated[
         Path | None, typer.Option(help="tracker, vision: MOTChallenge folders with gt.txt.")
     ] = None,
+    seeds: Annotated[str, typer.Option(help="carts: like 101-110; default 101.")] = "",
+    scenarios: Annotated[
+        str, typer.Option(help="carts: names, globs or files; default hard, adversarial, ordinary.")
+    ] = "",
+    workers: Annotated[int, typer.Option(min=0, help="carts: processes; 0: one a core.")] = 0,
+    with_long: Annotated[
+        bool, typer.Option("--long", help="carts: day-long scenarios too.")
+    ] = False,
 ) -> None:
     """A benchmark, its peers in the same run."""
     import importlib
 
     benches = {
+        "carts": "bench.carts",
         "pipeline": "bench.pipeline",
         "replay": "bench.replay",
         "weights": "bench.weights",
@@ -1538,6 +1547,14 @@ def bench(
         _exit(_or_fail(lambda: bench.vision.main(as_json, data=data)))
     if not peers or data is not None:
         _fail(f"--no-peers and --data are for the tracker bench, not for {name}")
+    if name == "carts":
+        from bench.carts import Request
+        from bench.carts import main as carts
+
+        asked = Request.of(seeds=seeds, scenarios=scenarios, workers=workers, long=with_long)
+        _exit(_or_fail(lambda: carts(as_json, asked)))
+    if seeds or scenarios or workers or with_long:
+        _fail(f"--seeds, --scenarios, --workers and --long are for the carts bench, not for {name}")
     _exit(importlib.import_module(benches[name]).main(json_output=as_json))
 
 
