@@ -200,7 +200,7 @@ async def erase(db: Transaction, account: str, now_s: int, actor: str) -> dict[s
         detail = f"{state.held_minor} held and {state.owed_minor} owed: settle or void them first"
         raise ProblemError(409, "account-not-settled", detail)
     if await db.one(_PREPAID, account) is not None:
-        detail = "its wallet is not empty, or a gift of it may return: pay out or wait first"
+        detail = "a wallet, a gift, a visit or a dispute of it is not settled: settle it first"
         raise ProblemError(409, "account-not-settled", detail)
     done: dict[str, int] = {}
     for one in personal():
@@ -258,6 +258,8 @@ def _literal(value: str | int) -> str:
 _PREPAID = """
 SELECT 1 FROM ledger_account WHERE account = 'wallet:' || $1 AND balance_minor <> 0
 UNION ALL SELECT 1 FROM gift WHERE wallet = $1 AND state = 'sent'
+UNION ALL SELECT 1 FROM trip_debt WHERE account = $1 AND state <> 'recovered'
+UNION ALL SELECT 1 FROM dispute WHERE account = $1 AND state = 'contested'
 """
 _CLOSE = "UPDATE ledger_account SET floor_minor = 0 WHERE account = $1 AND currency = $2"
 _NOTE = "INSERT INTO erased VALUES ($1, $2) ON CONFLICT (account) DO NOTHING"

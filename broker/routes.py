@@ -52,7 +52,7 @@ class Service:
         where: DatabaseUrl | None = None,
     ) -> None:
         self.signing, self.clock_s = signing, clock_s
-        self.ledgers = Ledgers(database, where, clock_s)
+        self.ledgers = Ledgers(database, where, clock_s, signing)
         self.admission = Admission(KeyRing(keys, database, clock_s))
         self.in_flight = web.InFlight()
 

@@ -9,11 +9,12 @@ else, so that no query can forget whose a row is: another tenant's id is an unkn
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from broker import api_keys
 from broker.api_keys import TENANT_NAME
+from broker.credentials import SigningKey
 from broker.database import Database, DatabaseError, DatabaseUrl, Transaction, open_database
 from broker.housekeeping import Housekeeping
 from broker.keys import TENANT
@@ -54,9 +55,14 @@ class Ledgers:
     """The ledgers of a serving broker; a tenant made since is opened when it first asks."""
 
     def __init__(
-        self, main: Database, where: DatabaseUrl | None, clock_s: Callable[[], int]
+        self,
+        main: Database,
+        where: DatabaseUrl | None,
+        clock_s: Callable[[], int],
+        signing: Sequence[SigningKey] = (),
     ) -> None:
-        self._where, self._clock_s = where, clock_s
+        self._where, self._clock_s, self._signing = where, clock_s, signing
+        self._senders: dict[str, asyncio.Task[None]] = {}
         self.open: dict[str, Database] = {TENANT: main}
         self._chores: dict[str, Housekeeping] = {}
         self._lock = asyncio.Lock()
@@ -70,6 +76,9 @@ class Ledgers:
             await self.of(tenant)
 
     async def close(self) -> None:
+        for sender in self._senders.values():
+            sender.cancel()
+        await asyncio.gather(*self._senders.values(), return_exceptions=True)
         for tenant, chores in reversed(self._chores.items()):
             await chores.stop()
             await self.open[tenant].close()
@@ -96,3 +105,7 @@ class Ledgers:
     def _keep_in_order(self, tenant: str, database: Database) -> None:
         self._chores[tenant] = chores = Housekeeping(database, self._clock_s)
         chores.start()
+        from broker.webhook_sender import WebhookSender  # late: it stands on the routes
+
+        sender = WebhookSender(database, tenant, self._signing, self._clock_s)
+        self._senders[tenant] = asyncio.create_task(sender.run(), name=f"webhooks of {tenant}")

@@ -12,19 +12,25 @@ from broker.systems import (
     carts_api,
     checkouts_api,
     coupons,
+    deliveries,
     display_sales,
+    events,
     gifts,
     item_stores_api,
     orders,
     promotions_api,
     screenings_api,
     statements_api,
+    trips,
+    trips_api,
     wallets_api,
+    webhooks_api,
 )
 from broker.systems.personal import IMPERSONAL as IMPERSONAL
 from broker.systems.personal import PERSONAL as PERSONAL
 
 ROUTES: tuple[Route, ...] = (
+    *trips_api.ROUTES,
     *screenings_api.ROUTES,
     *bids_api.ROUTES,
     *checkouts_api.ROUTES,
@@ -34,6 +40,7 @@ ROUTES: tuple[Route, ...] = (
     *promotions_api.ROUTES,
     *statements_api.ROUTES,
     *associations_api.ROUTES,
+    *webhooks_api.ROUTES,
 )
 
 CHORES: tuple[Chore, ...] = (
@@ -46,5 +53,8 @@ CHORES: tuple[Chore, ...] = (
         work=gifts.return_due,
         busy=gifts.RETURNED_AT_ONCE,
     ),
+    Chore(name="end silent trips", every_s=60.0, work=trips.lapse, busy=trips.LAPSED_AT_ONCE),
+    Chore(name="forget messages", every_s=600.0, work=deliveries.purge, busy=deliveries.PURGE_MAX),
+    Chore(name="forget events", every_s=600.0, work=events.purge, busy=events.PURGE_MAX),
     Chore(name="release coupons", every_s=60.0, work=coupons.release_lapsed, busy=100),
 )

@@ -20,7 +20,7 @@ from broker.database import Transaction
 from broker.idempotency import Answer, answer
 from broker.problems import ProblemError
 from broker.routes import Call, Nothing
-from broker.systems import association_rules, funds, statement_rows
+from broker.systems import association_rules, events, funds, statement_rows
 from broker.systems.association_rules import DAY_S, OFF, ON, AssociationRule
 from broker.systems.merchants import check_party
 from broker.systems.states import advance
@@ -165,6 +165,7 @@ async def _signal(db: Transaction, call: Call, signal: AssociationSignal) -> Ans
         await db.run(_SET, account, merchant, after.value, None)
     elif after is not state:
         await db.run(_SET, account, merchant, after.value, _pairwise())
+    await _tell(db, merchant, state, after, call.now_s)
     return answer(200, await _view(db, account, merchant, after, since_s))
 
 
@@ -193,6 +194,18 @@ async def _judge(db: Transaction, account: str, merchant: str, now_s: int) -> No
         "INSERT INTO association_evidence VALUES ($1, $2, $3, $4)",
         [(account, merchant, capture, minor) for capture, minor in visits],
     )
+    await _tell(db, merchant, AssociationState.NONE, after, now_s)
+
+
+async def _tell(
+    db: Transaction, merchant: str, before: AssociationState, after: AssociationState, now_s: int
+) -> None:
+    """That the list of followers changed, and not by whom: erasure has to reach everywhere."""
+    active = AssociationState.ACTIVE
+    if (before is active) != (after is active):
+        kind = "association.joined" if after is active else "association.removed"
+        party = f"{events.MERCHANT}{merchant}"
+        await events.tell(db, party, kind, merchant, now_s, once=_pairwise())
 
 
 def meets(rule: AssociationRule, amounts: Sequence[int]) -> bool:

@@ -14,7 +14,9 @@ from broker.systems.cart_types import CART_STATES, PART_STATES, CartState, PartS
 from broker.systems.checkouts import CHECKOUT_STATES, CheckoutState
 from broker.systems.code_payments import PAYMENT_STATES, PaymentState
 from broker.systems.coupons import LOCK_STATES, LockState
+from broker.systems.debts import DEBT_STATES, DebtState
 from broker.systems.display_sales import QUOTE_STATES, QuoteState
+from broker.systems.disputes import DISPUTE_STATES, DisputeState
 from broker.systems.frames import FRAME_STATES, FrameState
 from broker.systems.gifts import GIFT_STATES, GiftState
 from broker.systems.invitations import INVITATION_STATES, InvitationState
@@ -28,10 +30,14 @@ from broker.systems.screenings import SCREENING_STATES, ScreeningState
 from broker.systems.shipments import SHIPMENT_STATES, ShipmentState
 from broker.systems.statement_types import STATEMENT_STATES, StatementState
 from broker.systems.states import diagram
+from broker.systems.trips import TRIP_STATES, TripState
 from broker.systems.wallets import WALLET_STATES, WalletStatus
 
 # name -> table, first state
 MACHINES: Mapping[str, tuple[Mapping[Any, Any], StrEnum]] = {
+    "A: trip": (TRIP_STATES, TripState.OPEN),
+    "A: debt": (DEBT_STATES, DebtState.OPEN),
+    "A: dispute": (DISPUTE_STATES, DisputeState.CONTESTED),
     "D: cart": (CART_STATES, CartState.OPEN),
     "D: part of a merchant": (PART_STATES, PartState.PENDING),
     "D: reference": (REF_STATES, RefState.ACTIVE),

@@ -18,10 +18,13 @@ from broker.systems import (
     invariants_promotions,
     invariants_screenings,
     invariants_statements,
+    invariants_trips,
     invariants_wallets,
+    invariants_webhooks,
 )
 
 REGISTRY: Mapping[str, Mapping[str, str]] = {
+    "trips": invariants_trips.INVARIANTS,
     "carts": invariants_carts.INVARIANTS,
     "checkouts": invariants_checkouts.INVARIANTS,
     "bids": invariants_bids.INVARIANTS,
@@ -31,6 +34,7 @@ REGISTRY: Mapping[str, Mapping[str, str]] = {
     "promotions": invariants_promotions.INVARIANTS,
     "statements": invariants_statements.INVARIANTS,
     "associations": invariants_associations.INVARIANTS,
+    "webhooks": invariants_webhooks.INVARIANTS,
 }
 
 

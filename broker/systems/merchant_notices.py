@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from broker.database import Transaction
 from broker.routes import Call
-from broker.systems import merchants
+from broker.systems import events, merchants
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,8 +33,9 @@ class MerchantNoticePage:
 
 
 async def tell(db: Transaction, merchant: str, what: str, about: str, now_s: int) -> None:
-    """Once; a second telling of the same is none."""
+    """Once; a second telling of the same is none. Its webhook leaves with the commit."""
     await db.run(_TELL, merchant, what, about, now_s)
+    await events.tell(db, f"{events.MERCHANT}{merchant}", what, about, now_s)
 
 
 async def page(db: Transaction, call: Call, after: int, limit: int) -> MerchantNoticePage:

@@ -15,7 +15,7 @@ from broker.database import Transaction
 from broker.idempotency import Answer, answer
 from broker.problems import ProblemError
 from broker.routes import Call, Nothing
-from broker.systems import funds, micro_parties
+from broker.systems import events, funds, micro_parties
 from broker.systems.merchants import check_party
 from broker.systems.states import advance
 from broker.systems.vat import BP
@@ -108,6 +108,12 @@ async def _signal(db: Transaction, call: Call, signal: PayoutSignal) -> Answer:
         reference = f"{row.payout}:{attempt}"
         await funds.post(db, "payout-returned", reference, lines, row.currency, call.now_s)
     await db.run(_STATE, row.payout, after.value, attempt)
+    if after is not state:
+        said = {"net_minor": row.net_minor, "currency": row.currency}
+        await events.tell(
+            db, f"{events.MERCHANT}{row.merchant}", f"payout.{after.value}", row.payout, call.now_s,
+            said, once=f"{row.payout}:{attempt}",
+        )  # fmt: skip
     return answer(200, await payout(db, row.payout))
 
 

@@ -22,7 +22,7 @@ from broker.database import Transaction
 from broker.idempotency import Answer, answer
 from broker.problems import ProblemError
 from broker.routes import Call
-from broker.systems import campaigns, frames, funds
+from broker.systems import campaigns, events, frames, funds
 from broker.systems.frames import FrameRow, FrameState
 from broker.systems.secret_codes import CodeCommand
 from broker.systems.states import advance
@@ -213,6 +213,8 @@ async def store_token(db: Transaction, call: Call, asked: StoreTokenRequest) -> 
     if after is not state:
         await set_token_state(db, name, after)
         await campaigns.note(db, name, "stored", call.now_s)
+        said = {"frame": row[1], "expires_s": row[5]}
+        await events.tell(db, f"{events.STORE}{row[3]}", "coupon.stored", name, call.now_s, said)
     return answer(200, _reply((*row[:4], after.value, row[5])))
 
 

@@ -18,7 +18,7 @@ from broker.idempotency import Answer, answer
 from broker.ledger import HoldStatus
 from broker.problems import ProblemError
 from broker.routes import Call, Nothing
-from broker.systems import funds, invitations, item_stores
+from broker.systems import events, funds, invitations, item_stores
 from broker.systems.goods import CartLine, normal, unit_prices
 from broker.systems.item_stores import Params, StoreRow
 from broker.systems.merchants import check_party
@@ -116,7 +116,7 @@ async def fulfil(db: Transaction, call: Call, asked: FulfilRequest) -> Answer:
         own = _capture(f"{asked.capture}:own", asked, row.consumer_minor, sponsor.currency)
         await store.capture_hold(db, asked.consumer_hold, own, call.now_s)
     await db.run(_FULFILLED, row.redemption, state.value, asked.handover)
-    await _tell(db, row, journal, call.now_s)
+    await _tell(db, row, sponsor, journal, call.now_s)
     return answer(200, await _reply(db, call, await _row(db, row.redemption)))
 
 
@@ -207,8 +207,10 @@ async def _insert(
     await db.many("INSERT INTO redemption_line VALUES ($1, $2, $3, $4, $5, $6, $7, $8)", rows)
 
 
-async def _tell(db: Transaction, row: RedemptionRow, journal: int, now_s: int) -> None:
-    """The sponsor's notice; its table allows one a redemption."""
+async def _tell(
+    db: Transaction, row: RedemptionRow, sponsor: StoreRow, journal: int, now_s: int
+) -> None:
+    """The sponsor's notice; its table allows one a redemption. Never who took it."""
     items = [
         {"gtin": line.gtin, "quantity": line.covered_quantity, "covered_minor": line.covered_minor}
         for line in await _lines(db, row.redemption)
@@ -216,6 +218,16 @@ async def _tell(db: Transaction, row: RedemptionRow, journal: int, now_s: int) -
     ]
     given = (row.redemption, journal, now_s, json.dumps(items))
     await db.run("INSERT INTO sponsor_notice VALUES ($1, $2, $3, $4)", *given)
+    party = f"{events.SPONSOR}{sponsor.organizer}"
+    said: dict[str, object] = {
+        "item_store": sponsor.item_store,
+        "sponsor_minor": row.sponsor_minor,
+        "currency": sponsor.currency,
+        "handover": row.handover,
+    }
+    if sponsor.params.privacy == "items":
+        said["items"] = items
+    await events.tell(db, party, "redemption.fulfilled", row.redemption, now_s, said)
 
 
 async def _fulfilled_before(

@@ -19,7 +19,7 @@ from broker.idempotency import Answer, answer
 from broker.ledger import HoldStatus
 from broker.problems import ProblemError
 from broker.routes import Call
-from broker.systems import charges, checkouts, funds, merchant_notices, merchants, orders
+from broker.systems import charges, checkouts, events, funds, merchant_notices, merchants, orders
 from broker.systems.orders import ORDER_STATES, OrderRow, OrderSignal, OrderState
 from broker.systems.states import advance
 
@@ -161,6 +161,10 @@ async def _advanced(
         await _give_back(db, order, found, now_s)
     made = await _row(db, order.order_id, found.shipment)
     assert made is not None
+    about, data = f"{order.order_id}/{found.shipment}", {"amount_minor": made.amount_minor}
+    await events.tell(
+        db, f"{events.MERCHANT}{order.merchant}", f"shipment.{after.value}", about, now_s, data
+    )
     return made
 
 

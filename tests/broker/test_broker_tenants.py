@@ -71,12 +71,19 @@ def made_objects(broker: Broker) -> None:
     ):
         assert ours.ask("PUT", path, body, **first).ok, path
     bids = {"region": "DE", "closes_in_s": 80_000, "criteria": ["total"]}
+    came = {"credential_kind": "app", "presented": WORD, "currency": "EUR", "wanted_minor": 5}
+    contested = {"contested": [{"line_id": WORD, "total_minor": 1}]}
     goods = {"items": ["x"], "currency": "EUR", "ceiling_minor": 5}
     for path, body in (
         ("/v1/carts", {"cart": WORD, "account": WORD, "currency": "EUR"}),
         ("/v1/screenings", {"screening": WORD, "store": WORD, "evidence": []}),
         ("/v1/bid-requests", {"request": WORD, **goods, **bids}),
         ("/v1/wallets", {"wallet": WORD, "currency": "EUR"}),
+        ("/v1/entries", {"entry": WORD, "merchant": WORD, "store": WORD, "gate": WORD} | came),
+        ("/v1/trips", {"trip": WORD, "entries": [WORD]}),
+        ("/v1/deny-list", {"account": WORD, "reason": WORD}),
+        ("/v1/disputes", {"dispute": WORD, "capture": WORD, "reason": WORD} | contested),
+        ("/v1/webhook-endpoints", {"endpoint": WORD, "url": "https://example.com/hook"}),
     ):
         assert ours.post(path, body).ok, path
 
@@ -252,9 +259,12 @@ def test_card_number_in_any_field_of_any_route_is_refused(broker: Broker) -> Non
     assert CARD not in broker.log()
 
 
-# The open requests, without a person; an id of a transaction that never was, revoked as its own.
+# Lists of its own; the open requests, without a person; an id that never was, revoked as its own.
 OF_EVERY_MERCHANT = {
     "GET /v1/bid-requests 200",
+    "GET /v1/disputes 200",
+    "GET /v1/trips 200",
+    "GET /v1/webhook-endpoints 200",
     "POST /v1/transactions/{id}/revoke 200",
     "POST /v1/transactions/{id}/refund 409",
 }

@@ -15,6 +15,13 @@ EXAMPLES = Path(__file__).parents[3] / "examples" / "broker"
 
 # What a reader must find in what it prints.
 STORIES = {
+    "a_walk_out": ("admit, 50.00 EUR held", "wine 9.00 EUR (refunded)", "deny, debt-open of 15.00"),
+    "h_webhooks": (
+        "invalid-body",
+        "trip.settled of visit 1, trip.settled of visit 2",
+        "back and hears: trip.settled of visit 3",
+        "same id: trip.settled of visit 1",
+    ),
     "b_item_store": ("not-the-addressee", "pays 2.98 EUR, she 6.99 EUR", "47.02 EUR are left"),
     "d_market_cart": ("cart-changed", "Ben buys the fish for 11.00 EUR", "line-taken"),
     "f_bids": ("bids-sealed", "The best is cheap", "costs it 6.50 EUR", "near delivers"),
