@@ -96,7 +96,7 @@ def action_of(line: bytes, now_ns: int) -> OperatorAction:
     """The action a line asks for. Raises ControlError with what is wrong."""
     try:
         request = _REQUEST.decode(line)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:  # ValueError: no UTF-8
         raise ControlError(f"not a request: {error}") from error
     _check(request)
     fields: dict[str, Any] = {}

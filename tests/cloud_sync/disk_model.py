@@ -2,8 +2,8 @@
 
 Every write goes to a real file and is noted here; a flush makes what is noted durable. ``cut``
 gives what a disk may hold after the power went: of the writes since the last flush each is kept,
-dropped or torn at a sector, independently. ``fault`` makes the k-th call fail, once or for ever. The
-SQLite library is apsw's own copy; what is left is read with Python's, from copied files.
+dropped or torn at a sector, independently. ``fault`` makes the k-th call fail, once or for ever.
+The SQLite library is apsw's own copy; what is left is read with Python's, from copied files.
 
 Source: SQLite, "How SQLite Is Tested" (crash VFS, I/O error injection).
 """

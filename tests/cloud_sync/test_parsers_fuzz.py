@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,33 +11,11 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from second_systems import SECRET, STORE, cart_closed
+from parsers import PARSERS, PIECES, WHOLE, command
 
-from cloud_sync import amounts, demand_desk, desk, outbox, outcomes, retailer, webhooks
-from cloud_sync.amounts import Amounts
-from cloud_sync.conformance.session import Reply, Violation, problem
-from cloud_sync.connector import listen_address
-from cloud_sync.http_sender import EndpointError, checked_url, retry_after_s
+from cloud_sync import outbox
 from cloud_sync.outcomes import BadAnswer
-from cloud_sync.payments import broker
 from cloud_sync.payments.stripe_provider import PayersError, read_payers
-from cloud_sync.pricing import purchase_request
-from cloud_sync.purchase import Operation, Terms
-from cloud_sync.retailer_examples import EXAMPLES
-from cloud_sync.wall_time import unix_ns
-from messages.contract import PurchaseReply
-from messages.retailer_contract import CatalogueUpload, EntryReply, RefundRequest
-from sim.retailer.webhooks import NotVerifiedError, verified
-
-TERMS = Terms(store=STORE, merchant="m1", currency="EUR", hold_minor=5000)
-ASKED = msgspec.json.encode(purchase_request(cart_closed("v1", "ann", "apple"), STORE))
-HOLD = {"hold": "hold-v1", "account": "a", "status": "held", "amount_minor": 5}
-HOLD |= {"captured_minor": 0, "currency": "EUR"}
-WHOLE = [
-    *(json.dumps(part).encode() for one in EXAMPLES.values() for part in one.values()),
-    json.dumps(HOLD).encode(),
-    b'{"Webhook":["v1,AAAA"],"total":1e999,"amount":"1.00"}',
-]
 
 
 @st.composite
@@ -59,69 +36,7 @@ def damaged(draw: st.DrawFn) -> bytes:
     return bytes(body)
 
 
-PIECES = [b"-1", b"1e400", b"null", b"[[", b'"', b"\xff", b"\\ud800", b"9" * 400, b"{}", b"NaN"]
 BYTES = st.one_of(st.binary(max_size=200), damaged())
-
-
-def verify(body: bytes) -> object:
-    text = body.decode("latin-1")
-    headers = {webhooks.ID: "m", webhooks.TIMESTAMP: text[:10], webhooks.SIGNATURE: text}
-    return webhooks.verify_all(webhooks.signer(SECRET), headers, body, 0)
-
-
-def genuine(body: bytes) -> object:
-    signing = webhooks.signer(SECRET)
-    return webhooks.verify_all(signing, webhooks.sign(signing, "m", 0, body), body, 0)
-
-
-def received(body: bytes) -> object:
-    text = body.decode("latin-1")
-    return verified(SECRET, {"webhook-id": "m", "webhook-signature": text}, body)
-
-
-def command(body: bytes) -> object:
-    return msgspec.json.decode(body, type=desk.Command)
-
-
-PARSERS: dict[str, tuple[Callable[[bytes], Any], type[Exception] | tuple[type[Exception], ...]]] = {
-    "a price": (lambda b: retailer.signal(Operation.PRICE, ASKED, b, TERMS), BadAnswer),
-    "an identity": (lambda b: retailer.signal(Operation.VERIFY, b, b, TERMS), BadAnswer),
-    "an entry decision": (lambda b: retailer.signal(Operation.ADMIT, b, b, TERMS), BadAnswer),
-    "a refusal": (lambda b: retailer.refusal(ASKED, 422, b), BadAnswer),
-    "a hold": (lambda b: broker.signal(Operation.HOLD, "h", b, 201, b), BadAnswer),
-    "a raise": (lambda b: broker.signal(Operation.ADJUST, "h", b, 200, b), BadAnswer),
-    "a capture": (lambda b: broker.signal(Operation.CAPTURE, "h", b, 201, b), BadAnswer),
-    "a refund": (lambda b: broker.signal(Operation.REFUND, "c", b, 201, b), BadAnswer),
-    "a decline": (lambda b: broker.signal(Operation.HOLD, "h", b, 402, b), BadAnswer),
-    "decimal amounts": (
-        lambda b: amounts.decode(b, PurchaseReply, Amounts.DECIMAL, "EUR"),
-        BadAnswer,
-    ),
-    "a decimal entry": (lambda b: amounts.decode(b, EntryReply, Amounts.DECIMAL, "JPY"), BadAnswer),
-    "a catalogue": (
-        lambda b: amounts.decode(b, CatalogueUpload, Amounts.MINOR, "EUR"),
-        BadAnswer,
-    ),
-    "a refund call": (lambda b: outcomes.read(b, RefundRequest), BadAnswer),
-    "a webhook's headers": (verify, webhooks.WebhookRefused),
-    "a genuine webhook": (genuine, webhooks.WebhookRefused),
-    "the reference retailer's webhook": (received, NotVerifiedError),
-    "a webhook secret": (lambda b: webhooks.signer(b.decode("latin-1")), webhooks.SecretError),
-    "Retry-After": (lambda b: retry_after_s(b.decode("latin-1"), 10**18), ()),
-    "an address": (lambda b: checked_url("x", b.decode("latin-1")), EndpointError),
-    "a listen address": (lambda b: listen_address(b.decode("latin-1")), EndpointError),
-    "an instant": (lambda b: unix_ns(b.decode("latin-1")), ValueError),
-    "a problem document": (
-        lambda b: problem(
-            Reply(status=422, headers={"content-type": "application/problem+json"}, body=b), 422
-        ),
-        Violation,
-    ),
-    "a demand": (
-        lambda b: demand_desk.read("refund", b.decode("latin-1")),
-        demand_desk.DemandError,
-    ),
-}
 
 
 @pytest.mark.parametrize("name", PARSERS)

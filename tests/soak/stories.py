@@ -15,9 +15,11 @@ from pathlib import Path
 
 from fault_stories import CHILD, broken_promises, killed_at, over_a_bad_network, written
 from second_systems import SecondSystems, serving, store_config
+from test_power_cuts_and_broken_disks import cuts
 from test_stripe import Till, until_answered
 from test_week_offline import live
 
+from cloud_sync.database import FULL
 from sim.psp import Faults, Psp
 from sim.psp import serving as serving_psp
 from sim.store_toml import store_toml
@@ -27,6 +29,8 @@ CALLS = "pwrite64,fdatasync,fsync,ftruncate,unlink"
 SHUTDOWN = 0x8004587D  # FS_IOC_SHUTDOWN, _IOR('X', 125, __u32)
 NOLOGFLUSH = 2  # what a power cut leaves: no flush of the file system's own log
 STEP_S = 60.0
+FUZZ_S = 60
+ROOT = Path(__file__).parents[2]
 PLANTED_TRIES = 12  # a cut of 0.6 s hits an unflushed commit about one time in three
 
 
@@ -58,6 +62,29 @@ def week(folder: Path, seed: int) -> list[str]:
     except AssertionError as error:
         return [str(error)]
     return []
+
+
+def model_disk(folder: Path, seed: int) -> list[str]:
+    """Some hundred power cuts on a model disk that drops and tears what was not flushed."""
+    return [text for wrong in cuts(folder, seed, FULL) for text in wrong]
+
+
+def parsers(folder: Path, seed: int) -> list[str]:
+    """A minute of bytes for every parser, led by coverage."""
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "tests.soak.fuzz", "--seconds", str(FUZZ_S)),
+            *("--seed", str(seed), "--out", str(folder / "fuzz")),
+        ],
+        capture_output=True,
+        text=True,
+        errors="replace",
+        cwd=ROOT,
+    )
+    if done.returncode == 0:
+        return []
+    at = done.stderr.find("Traceback")
+    return [done.stdout[-2000:] + done.stderr[max(0, at - 200) :][:2000]]
 
 
 def provider(folder: Path, seed: int) -> list[str]:
@@ -201,6 +228,8 @@ STORIES: dict[str, Callable[[Path, int], list[str]]] = {
     "kills": kills,
     "week": week,
     "provider": provider,
+    "model-disk": model_disk,
+    "parsers": parsers,
     "system-calls": system_calls,
     "power-cuts": power_cuts,
     "power-cuts-unflushed": power_cuts_unflushed,
