@@ -119,7 +119,11 @@ class PersonDetections:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ItemSightings:
-    """What hands hold: (n, 3) positions in the store frame, (n, k) probability of each SKU."""
+    """What hands hold: (n, 3) positions in the store frame, (n, k) probability of each SKU.
+
+    What a row lacks of 1 is that of nothing, and of SKUs that are not listed. ``prior``: (n, k)
+    what the planogram alone said; who has a prior of their own divides by it. None: not known.
+    """
 
     camera: CameraId
     received_at_ns: int
@@ -127,9 +131,10 @@ class ItemSightings:
     positions_store_m: Floats
     skus: tuple[Sku, ...]
     probability: Floats
+    prior: Floats | None = None
 
     def __post_init__(self) -> None:
-        read_only(self.positions_store_m, self.probability)
+        read_only(self.positions_store_m, self.probability, self.prior)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,21 +16,24 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from edge.cameras.hands import Hands
 from edge.cameras.image_slot import ImageSlot, SlotHeader, SlotImage
 from edge.cameras.jobs import SAY_EVERY_S, DetectorJob, Watched, received_job, say
 from edge.cameras.models.nets import Net, NetFile, net_file
 from edge.cameras.models.packages import ModelsError
 from edge.cameras.node_link import NodeLink
+from edge.vision.camera_model import CalibrationError, CameraModel, camera_model
 from edge.vision.colour_stripes import colour_stripes
 from edge.vision.detector_schedule import Allowance, Waiting, most_urgent, needs_look
 from edge.vision.detectors.decoders import DecodeError
 from edge.vision.detectors.found import Found, nothing
-from messages.arrays import Floats32
+from messages.arrays import Bytes8, Floats32
 from messages.ids import CameraId
 from messages.observations import PersonDetections
 
 IDLE_S = 0.5  # without a ring: time to speak, and to find what was missed
 LONG_AGO_NS = -(10**18)
+_BLACK = np.zeros((1, 1, 3), dtype=np.uint8)
 
 
 @dataclass(slots=True, eq=False)
@@ -40,6 +43,7 @@ class _Camera:
     watched: Watched
     slot: ImageSlot
     net: Net
+    model: CameraModel
     number: int = 0
     looked_at_ns: int = LONG_AGO_NS
     people: int = 0
@@ -50,10 +54,12 @@ class Worker:
     def __init__(self, job: DetectorJob) -> None:
         """Raises ModelsError where a net is missing."""
         self.counts: Counter[str] = Counter(looks=0, gated=0, unusable=0, unsent=0, people=0)
+        self.counts["hands"] = self.counts["products_unusable"] = 0
         self._job = job
         self._nets: dict[NetFile, Net] = {}
         self._cameras = [self._camera(watched) for watched in job.cameras]
         self._link = NodeLink(job.socket)
+        self._hands = Hands(job.plates, job.facings, job.products, job.models_folder)
         self._allowance = Allowance(job.cpu_cores, time.monotonic_ns())
         self._say_at_s = 0.0
 
@@ -63,6 +69,8 @@ class Worker:
             self._step()
             if time.monotonic() >= self._say_at_s:
                 self._say_at_s = time.monotonic() + SAY_EVERY_S
+                self._hands.read_again()
+                self.counts["products_unusable"] = int(bool(self._hands.trouble))
                 say(dict(self.counts))
 
     def _step(self) -> None:
@@ -105,7 +113,10 @@ class Worker:
         """Nothing moved, or nothing is to be seen: a packet without people."""
         camera.number = header.number
         self.counts["gated" if header.state == "ok" else "unusable"] += 1
-        self._tell(camera, nothing(), header.captured_at_ns, header.state)
+        if camera.watched.calibration.role == "shelf":
+            self._tell_hands(camera, nothing(), header.captured_at_ns, None)
+        else:
+            self._tell(camera, nothing(), header.captured_at_ns, header.state)
 
     def _look(self, camera: _Camera) -> None:
         started_s = time.process_time()
@@ -114,12 +125,14 @@ class Worker:
             return
         camera.number = image.number
         found = self._people(camera, image)
-        looks = colour_stripes(image.pixels, found.boxes_px)
-        self._allowance.spend(time.process_time() - started_s)
         camera.looked_at_ns, camera.people = image.captured_at_ns, len(found)
         self.counts["looks"] += 1
-        self.counts["people"] += len(found)
-        self._tell(camera, found, image.captured_at_ns, image.state, looks)
+        if camera.watched.calibration.role == "room":
+            self.counts["people"] += len(found)
+            looks = colour_stripes(image.pixels, found.boxes_px)
+            self._tell(camera, found, image.captured_at_ns, image.state, looks)
+        self._tell_hands(camera, found, image.captured_at_ns, image.pixels)
+        self._allowance.spend(time.process_time() - started_s)
 
     def _people(self, camera: _Camera, image: SlotImage) -> Found:
         try:
@@ -152,6 +165,15 @@ class Worker:
         if not self._link.send(packet):
             self.counts["unsent"] += 1
 
+    def _tell_hands(self, camera: _Camera, found: Found, at_ns: int, image: Bytes8 | None) -> None:
+        """After the packet of people, which is worth more and comes first."""
+        about = camera.watched.calibration
+        see = self._hands.at_shelf if about.role == "shelf" else self._hands.of_people
+        packet = see(about.id, at_ns, camera.model, _BLACK if image is None else image, found)
+        if packet is not None:
+            self.counts["hands"] += len(packet.positions_store_m)
+            self.counts["unsent"] += not self._link.send(packet)
+
     def _camera(self, watched: Watched) -> _Camera:
         file = net_file(
             watched.model,
@@ -162,7 +184,7 @@ class Worker:
         if file not in self._nets:
             self._nets[file] = Net(file)
         slot = ImageSlot(watched.slot_fd, watched.width_px, watched.height_px)
-        return _Camera(watched, slot, self._nets[file])
+        return _Camera(watched, slot, self._nets[file], camera_model(watched.calibration))
 
 
 def main() -> int:
@@ -172,7 +194,7 @@ def main() -> int:
     job = received_job(DetectorJob)
     try:
         Worker(job).run()
-    except ModelsError as error:
+    except (ModelsError, CalibrationError) as error:
         say({}, error=str(error))
         return 1
     return 0

@@ -30,6 +30,7 @@ from messages.observations import DeviceState
 from messages.store_config import Camera, StoreConfig
 
 FLEET = DeviceId("detectors")
+SHELF_MODEL = "handtrack"
 PAUSE_FIRST_S, PAUSE_MAX_S = 0.5, 30.0
 STEADY_S = 60.0  # a process that ran this long is started again without the earlier pauses
 # A process is silent when it says nothing for so long. It speaks each second; loading a net takes
@@ -46,6 +47,8 @@ COUNTERS = (
     "looks",
     "gated",
     "people",
+    "hands",
+    "products_unusable",
     "unsent",
     "reader_restarts",
     "detector_restarts",
@@ -224,7 +227,12 @@ def live_cameras(config: StoreConfig) -> tuple[Camera, ...]:
 def check_models(config: StoreConfig) -> None:
     """Is there a net for each live camera? Raises ModelsError with what to run."""
     for camera in live_cameras(config):
-        net_file(camera.model, config.models, config.vision.models)
+        net_file(net_of(camera), config.models, config.vision.models)
+
+
+def net_of(camera: Camera) -> str:
+    """The name of its net; empty: the first that finds people."""
+    return camera.model or (SHELF_MODEL if camera.role == "shelf" else "")
 
 
 def _silence_s(child: _Child) -> float:
@@ -266,9 +274,10 @@ def _detector(
             width_px=camera.width_px,
             height_px=camera.height_px,
             slot_fd=slots[camera.id],
-            model=camera.model,
+            model=net_of(camera),
             model_width_px=camera.model_width_px,
             always=camera.detect == "always",
+            calibration=camera,
         )
         for camera in cameras
     )
@@ -280,6 +289,9 @@ def _detector(
         cpu_cores=config.vision.cpu_cores * len(cameras) / len(live_cameras(config)),
         models=config.models,
         models_folder=config.vision.models,
+        plates=config.plates,
+        facings=config.facings,
+        products=config.paths.products,
     )
     fds = (*(slots[c.id] for c in cameras), bell_fd)
     return _Child(f"detector {k}", "edge.cameras.detector", job, fds, "detector_restarts")

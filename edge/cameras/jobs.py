@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from messages.store_config import Camera, Facing, Plate
 from messages.vision_config import Model
 
 SAY_EVERY_S = 1.0
@@ -50,6 +51,7 @@ class Watched:
     model: str
     model_width_px: int
     always: bool
+    calibration: Camera
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +65,9 @@ class DetectorJob:
     cpu_cores: float
     models: tuple[Model, ...]
     models_folder: str
+    plates: tuple[Plate, ...] = ()
+    facings: tuple[Facing, ...] = ()
+    products: str = ""  # what `walkout enroll` wrote
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,7 @@ import socket
 import time
 
 from hardware.protocol.camera_link import encode_detections
-from messages.observations import PersonDetections
+from messages.observations import ItemSightings, PersonDetections
 
 SEND_S_MAX = 0.2  # the daemon reads each 100 ms or sooner
 RETRY_EVERY_S = 0.5
@@ -22,7 +22,7 @@ class NodeLink:
         self._socket: socket.socket | None = None
         self._retry_at_s = 0.0
 
-    def send(self, packet: PersonDetections) -> bool:
+    def send(self, packet: PersonDetections | ItemSightings) -> bool:
         """False where it was dropped."""
         if self._socket is None and not self._connected():
             return False

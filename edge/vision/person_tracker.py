@@ -74,7 +74,7 @@ class PersonTracker:
         """Raises CalibrationError for a camera that cannot be."""
         self.state = PersonTrackerState() if state is None else state
         self._cameras: dict[str, CameraModel] = {
-            camera.id: camera_model(camera) for camera in config.cameras
+            camera.id: camera_model(camera) for camera in config.cameras if camera.role == "room"
         }
         self._gates = np.array([(g.x_m, g.y_m) for g in config.gates]).reshape(-1, 2)
         self._gate_index = config.gate_index

@@ -24,7 +24,7 @@ from hardware.protocol.camera_box import (
     packed_numbers,
     unpacked,
 )
-from hardware.protocol.camera_link import LinkError, decode_detections
+from hardware.protocol.camera_link import LinkError, decode_seen
 from messages.commands import Command
 from messages.ids import CameraId, DeviceId
 from messages.observations import DeviceState
@@ -114,7 +114,7 @@ class CameraBoxes:
     def _packet(self, name: str, box: _Box, payload: bytes) -> None:
         """Raises LinkError."""
         session, number, message = unpacked(payload)
-        seen = decode_detections(message)
+        seen = decode_seen(message)
         if self._box_of.get(seen.camera) != name:
             box.health.count("unknown_camera")
             raise LinkError(f"box {name} sends camera {seen.camera[:64]!r}, which is not its own")

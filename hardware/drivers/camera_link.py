@@ -16,11 +16,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from hardware.drivers.sink import Health, Sink, Tap, untapped
-from hardware.protocol.camera_link import LinkError, MessageReader, decode_detections
+from hardware.protocol.camera_link import LinkError, MessageReader, decode_seen
 from messages.catalogue import ENTRY_OF
 from messages.commands import Command
 from messages.ids import CameraId, DeviceId
-from messages.observations import DeviceState, PersonDetections
+from messages.observations import DeviceState, ItemSightings, PersonDetections
 from messages.store_config import Camera
 
 CONNECTIONS_MAX = 32  # several times the cameras of a large store
@@ -99,7 +99,7 @@ class CameraLink:
 
     def message(self, connection: _Connection, message: bytes) -> None:
         """One message of a node. Raises LinkError: the connection ends."""
-        seen = decode_detections(message)
+        seen = decode_seen(message)
         health = self.health.get(seen.camera)
         if health is None:
             self.counters["unknown_camera"] += 1  # others may share its connection: it stays
@@ -110,7 +110,7 @@ class CameraLink:
             self._source[seen.camera] = connection
             self._last.pop(seen.camera, None)
             health.count("connections")
-        self._detections(seen, health)
+        self._seen(seen, health)
 
     def hostile(self, connection: _Connection) -> None:
         self.counters["hostile"] += 1
@@ -119,7 +119,7 @@ class CameraLink:
             if source is connection:
                 self.health[camera].count("hostile")
 
-    def _detections(self, seen: PersonDetections, health: Health) -> None:
+    def _seen(self, seen: PersonDetections | ItemSightings, health: Health) -> None:
         now_ns = self._sink.now_ns()
         captured_at_ns = self._sink.wall_to_store_ns(seen.captured_at_ns)
         self._heard_at_ns[seen.camera] = now_ns
@@ -128,12 +128,11 @@ class CameraLink:
             health.count("clock_off")
             health.set(DeviceState.FAULT, _clock_words(off_ns))
             return
-        if not self._is_next(seen, health):
+        if isinstance(seen, PersonDetections) and not self._is_next(seen, health):
             return
         health.count("packets")
-        health.set(
-            DeviceState.ONLINE, "" if seen.image_state == "ok" else f"image {seen.image_state[:16]}"
-        )
+        state = seen.image_state if isinstance(seen, PersonDetections) else "ok"
+        health.set(DeviceState.ONLINE, "" if state == "ok" else f"image {state[:16]}")
         self._sink.put(replace(seen, captured_at_ns=captured_at_ns, received_at_ns=now_ns))
 
     def _is_next(self, seen: PersonDetections, health: Health) -> bool:

@@ -3,7 +3,7 @@
 | bytes | field |
 |---|---|
 | 0-3 | length n, u32 little endian, at most 1 MiB |
-| 4.. | n bytes: ``messages.codec.encode(PersonDetections)`` |
+| 4.. | n bytes: ``messages.codec.encode`` of ``PersonDetections`` or ``ItemSightings`` |
 
 On this link ``captured_at_ns`` is the camera's wall clock (Unix nanoseconds), since a camera knows
 no store time; ``received_at_ns`` is not looked at. A stream has no delimiter to fall back on, so
@@ -17,12 +17,15 @@ import struct
 
 import numpy as np
 
-from messages.arrays import Floats32
+from messages.arrays import Floats, Floats32
 from messages.codec import CodecError, decode, encode
-from messages.observations import PersonDetections
+from messages.observations import ItemSightings, PersonDetections
 
 MESSAGE_BYTES_MAX = 1 << 20
 PEOPLE_MAX = 1_024  # in one image; more is no picture of a shop
+HANDS_MAX = 64  # in one image
+SKUS_MAX = 256  # that a packet tells apart; a recognizer sends the likely ones
+SUM_MAX = 1.0 + 1e-6  # of probabilities; rounding
 IMAGE_STATES = ("ok", "dark", "frozen")
 _LENGTH = struct.Struct("<I")
 
@@ -59,7 +62,7 @@ class MessageReader:
         return messages
 
 
-def encode_detections(detections: PersonDetections) -> bytes:
+def encode_detections(detections: PersonDetections | ItemSightings) -> bytes:
     """The bytes on the wire. Raises LinkError where the message is longer than a reader accepts."""
     body = encode(detections)
     if len(body) > MESSAGE_BYTES_MAX:
@@ -81,6 +84,43 @@ def decode_detections(message: bytes) -> PersonDetections:
         raise LinkError(f"a camera sends PersonDetections, not {type(found).__name__}")
     _check_shapes(found)
     return found
+
+
+def decode_seen(message: bytes) -> PersonDetections | ItemSightings:
+    """What a camera saw, people or hands, its arrays checked against each other.
+
+    Raises:
+        LinkError: not a message, another kind of message, or arrays that do not fit together.
+    """
+    try:
+        found = decode(message)
+    except CodecError as error:
+        raise LinkError(str(error)) from error
+    if isinstance(found, PersonDetections):
+        _check_shapes(found)
+        return found
+    if isinstance(found, ItemSightings):
+        _check_sightings(found)
+        return found
+    raise LinkError(f"a camera sends what it saw, not {type(found).__name__}")
+
+
+def _check_sightings(seen: ItemSightings) -> None:
+    n, k = len(seen.positions_store_m), len(seen.skus)
+    prior = seen.probability if seen.prior is None else seen.prior
+    if n > HANDS_MAX or k > SKUS_MAX or seen.positions_store_m.shape != (n, 3):
+        raise LinkError(f"{n} hands and {k} SKUs; at most {HANDS_MAX} and {SKUS_MAX}")
+    if len(set(seen.skus)) != k:
+        raise LinkError("an SKU is listed twice")
+    for name, rows in (("probability", seen.probability), ("prior", prior)):
+        if rows.shape != (n, k) or not _are_probabilities(rows):
+            raise LinkError(f"{name} is {rows.shape}, rows of probabilities ({n}, {k}) expected")
+    if not np.isfinite(seen.positions_store_m).all():
+        raise LinkError("a hand's position is not finite")
+
+
+def _are_probabilities(rows: Floats) -> bool:
+    return bool((rows >= 0).all() and (rows.sum(axis=1) <= SUM_MAX).all())
 
 
 def _rows_of(vectors: Floats32) -> tuple[int, ...]:
