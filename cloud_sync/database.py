@@ -209,7 +209,7 @@ async def _prepare(db: aiosqlite.Connection, path: Path, schemas: tuple[str, ...
         )
     if not isinstance(version, int) or version > SCHEMA_VERSION:
         raise SyncStoreError(f"{path} is of version {version}, this program knows {SCHEMA_VERSION}")
-    for old in range(version, SCHEMA_VERSION):
+    for old in range(version, SCHEMA_VERSION) if version else ():  # 0: new, or killed when new
         await _migrate(db, old)
     for schema in schemas:
         await db.executescript(schema)
@@ -217,13 +217,13 @@ async def _prepare(db: aiosqlite.Connection, path: Path, schemas: tuple[str, ...
 
 
 async def _migrate(db: aiosqlite.Connection, version: int) -> None:
-    """One version further; version 0 is a new file, whose tables the schemas make as they are now.
+    """One version further.
 
     From 1: receipts got states and a column, so the table moves aside and comes back under the new
     rules. From 2: receipts name every credential. One transaction each, so that a kill leaves the
     version before or the one after; waiting requests are not touched.
     """
-    if version in MIGRATIONS and "receipt" in await _tables(db):
+    if "receipt" in await _tables(db):
         await db.executescript(MIGRATIONS[version])
 
 

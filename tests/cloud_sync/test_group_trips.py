@@ -58,6 +58,22 @@ def test_a_cart_of_an_older_journal_has_one_entry(tmp_path: Path) -> None:
     assert codec.decode(older).joined == ()
 
 
+def test_a_kill_while_the_file_was_new_leaves_one_that_opens(tmp_path: Path) -> None:
+    """Its tables are there, its version is not; found by kills at the k-th system call."""
+    path = tmp_path / "sync.db"
+    settle(tmp_path, SecondSystems(), visit_started("v1", "ann"), CART)
+    with sqlite3.connect(path) as db:
+        db.execute("PRAGMA user_version=0")
+
+    async def opened() -> None:
+        await (await Database.open(path, outbox.SCHEMA, book.SCHEMA)).close()
+
+    asyncio.run(opened())
+    with sqlite3.connect(path) as db:
+        assert db.execute("SELECT state FROM receipt").fetchall() == [("paid",)]
+        assert db.execute("PRAGMA user_version").fetchone() == (SCHEMA_VERSION,)
+
+
 def test_a_file_of_version_2_gets_the_new_columns_and_keeps_its_receipts(tmp_path: Path) -> None:
     path = tmp_path / "sync.db"
     settle(tmp_path, SecondSystems(), visit_started("v1", "ann"), CART)
