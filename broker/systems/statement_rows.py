@@ -114,7 +114,9 @@ async def closing(db: Transaction, most: int) -> list[str]:
 
 
 async def page(db: Transaction, account: str, after: str, limit: int) -> list[StatementRow]:
-    where = "WHERE account = $1 AND statement > $2 ORDER BY statement LIMIT $3"
+    """``account`` "": everybody's."""
+    who = "(CAST($1 AS TEXT) = '' OR account = $1)"
+    where = f"WHERE {who} AND statement > $2 ORDER BY statement LIMIT $3"
     return [_statement(row) for row in await db.all(f"{_STATEMENT} {where}", account, after, limit)]
 
 

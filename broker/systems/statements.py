@@ -209,7 +209,16 @@ async def statement(db: Transaction, call: Call, name: str) -> Statement:
 async def of_buyer(db: Transaction, call: Call, name: str, after: str, limit: int) -> StatementPage:
     """A buyer's statements, oldest first; raises ProblemError 404."""
     await micro_parties.buyer(db, call, name)
-    rows = await statement_rows.page(db, name, after, limit + 1)
+    return await _page(db, name, after, limit)
+
+
+async def of_everybody(db: Transaction, after: str, limit: int) -> StatementPage:
+    """For the operator."""
+    return await _page(db, "", after, limit)
+
+
+async def _page(db: Transaction, account: str, after: str, limit: int) -> StatementPage:
+    rows = await statement_rows.page(db, account, after, limit + 1)
     found = [await statement_rows.reply(db, row) for row in rows[:limit]]
     last = found[-1].statement if found else after
     return StatementPage(statements=found, after=last, more=len(rows) > limit)

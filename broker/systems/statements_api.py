@@ -50,6 +50,11 @@ def _statements(call: Call) -> Callable[[Transaction], Awaitable[types.Statement
     return lambda db: statements.of_buyer(db, call, call.named, after, limit)
 
 
+def _every_statement(call: Call) -> Callable[[Transaction], Awaitable[types.StatementPage]]:
+    after, limit = call.page()
+    return lambda db: statements.of_everybody(db, after, limit)
+
+
 def _seller(call: Call) -> Callable[[Transaction], Awaitable[micro_parties.Seller]]:
     merchants.check_party(call, call.named)
     return lambda db: micro_parties.seller(db, call.named)
@@ -119,6 +124,13 @@ _ROWS: tuple[Route, ...] = (
         takes=types.MicroRefundRequest,
         gives=types.MicroRefund,
         effect=micro_refunds.refund,
+    ),
+    Question(
+        path="/v1/statements",
+        scope="admin",
+        gives=types.StatementPage,
+        ask=_every_statement,
+        query=openapi.PAGED,
     ),
     Question(
         path="/v1/statements/{id}",
