@@ -95,9 +95,15 @@ def checked_url(name: str, url: str) -> tuple[str, str]:
     """
     if url.startswith("unix:/"):
         return "http://localhost", url.removeprefix("unix:")
-    parts = urlsplit(url)
-    if parts.scheme not in ("https", "http") or not parts.hostname:
+    try:
+        parts = urlsplit(url)
+        good = parts.scheme in ("https", "http") and parts.hostname and parts.port != 0
+    except ValueError:
+        good = False
+    if not good or not parts.hostname:
         raise EndpointError(f"{name}: {_shown(url)} is no http(s) address")
+    if not parts.hostname.isascii():  # full-width digits and dots would become others on the way
+        raise EndpointError(f"{name}: {_shown(url)} has to be ASCII: write the host as xn--...")
     if parts.username or parts.password or parts.fragment:
         raise EndpointError(f"{name}: no user, password or fragment in an address; keys are files")
     if parts.scheme == "http" and not _loopback(parts.hostname):
@@ -257,7 +263,10 @@ def _masked(body: bytes, secret: str) -> bytes:
 
 def _shown(url: str) -> str:
     """An address without what may be secret in it."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return "what is written there"
     return f"{parts.scheme}://{parts.hostname}"
 
 

@@ -57,12 +57,19 @@ def _public(text: str) -> bool:
         inner = at.ipv4_mapped or at.sixtofour or (at.teredo or (None, None))[1]
         if inner is not None:
             return _public(str(inner))
-        if at in NAT64:
+        if any(at in network for network in WITH_IPV4):
             return _public(str(ipaddress.IPv4Address(int(at) & 0xFFFF_FFFF)))
+        if at in LOCAL_NAT64:
+            return False
     return at.is_global and not at.is_multicast
 
 
-NAT64 = ipaddress.ip_network("64:ff9b::/96")  # RFC 6052: an IPv4 address in its last 32 bits
+WITH_IPV4 = (  # an IPv4 address in their last 32 bits
+    ipaddress.ip_network("64:ff9b::/96"),  # RFC 6052, NAT64
+    ipaddress.ip_network("::/96"),  # RFC 4291, "compatible"; some stacks still route it
+    ipaddress.ip_network("::ffff:0:0:0/96"),  # RFC 2765, "translated"
+)
+LOCAL_NAT64 = ipaddress.ip_network("64:ff9b:1::/48")  # RFC 8215: the IPv4 address may be anywhere
 
 
 def _looks_numeric(host: str) -> bool:

@@ -49,6 +49,13 @@ WHOLE = [
     b'{"do":"deny_list","accounts":["a"],"credentials":[],"operator":"console"}',
     b'store = "s"\n[[gate]]\nid = "g"\nx_m = 0\ny_m = 0\n',
     b"v4.public.AAAA.eyJraWQiOiJrMSJ9",
+    b"https://user@[::1]:8443/hook?a=b#c",
+    b"https://hooks.retailer.example:443/in",
+    b"127.0.0.1:8703",
+    b"Wed, 21 Oct 2026 07:28:00 GMT",
+    b"2026-09-21T14:13:20.000Z",
+    b"v1,K5oZfzN95Z9UVu1EsfQmfVNQhnkZ2pj9o9NDN/H/pI4=",
+    b"walkout/s1/box/aisle-3/seen",
     framing.encode_frame(framing.Frame(type=32, node=1, sequence=7, body=b"\0\1\2")),
     b'{"Webhook":["v1,AAAA"],"total":1e999,"amount":"1.00"}',
 ]

@@ -39,6 +39,13 @@ PRIVATE = [
     "::ffff:10.0.0.1",
     "64:ff9b::7f00:1",
     "2002:7f00:1::",
+    "::127.0.0.1",
+    "::ffff:0:127.0.0.1",
+    "64:ff9b:1::7f00:1",
+    "2001:0:7f00:1::",
+    "::ffff:169.254.169.254",
+    "0",
+    "127.0.0.1.",
 ]
 
 
@@ -48,6 +55,31 @@ def test_a_private_address_is_blocked(host: str, tmp_path: Path) -> None:
     (tmp_path / "key").write_text(SECRET)
     url = f"https://[{host}]/hook" if ":" in host else f"https://{host}/hook"
     with pytest.raises(EndpointError, match="webhook_network"):
+        webhook_endpoint(url, str(tmp_path / "key"))
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *(
+            "https://127\u30020\u30020\u30021/",
+            "https://127\uff0e0.0.1/",
+            "https://\u24dbocalhost/",
+        ),
+        *("https://\uff11\uff12\uff17.0.0.1/", "https://a\uff0fb.example/", "https://[::1/"),
+        *(
+            "https://[",
+            "https://a.example:99999/",
+            "https://a.example:x/",
+            "https:///x",
+            "https://",
+        ),
+        *("//a.example/", "ftp://a.example/", "https://u:p@a.example/", "http://a.example/", ""),
+    ],
+)
+def test_what_would_become_another_host_on_the_way_is_no_address(url: str, tmp_path: Path) -> None:
+    (tmp_path / "key").write_text(SECRET)
+    with pytest.raises(EndpointError):
         webhook_endpoint(url, str(tmp_path / "key"))
 
 
