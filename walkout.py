@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -36,6 +36,8 @@ app.add_typer(webhooks_app, name="webhooks")
 hub_app = typer.Typer(no_args_is_help=True, help="Events of many stores in one database.")
 app.add_typer(hub_app, name="hub")
 app.add_typer(review_app, name="review")
+planogram_app = typer.Typer(no_args_is_help=True, help="What stands where: proposals, changes.")
+app.add_typer(planogram_app, name="planogram")
 app.add_typer(sim_app, name="sim")
 models_app = typer.Typer(no_args_is_help=True, help="Nets that see people, hands and goods.")
 app.add_typer(models_app, name="models")
@@ -184,6 +186,54 @@ def status(config: Config = Path("store.toml"), as_json: AsJson = False) -> None
     _table("devices", ("device", "state", "detail"), devices)
     if found["alarms"]:
         _table("alarms", ("key", "what"), list(found["alarms"].items()))
+    _planogram_tables(found)
+
+
+def _planogram_tables(found: Mapping[str, Any]) -> None:
+    """Nothing where nothing is proposed and nothing is sold out."""
+    if proposed := found.get("proposals"):
+        rows = [
+            (p["facing"], p["sku"], str(p["takes"]), _shares(p["candidates"], p["probability"]))
+            for p in proposed
+        ]
+        title = "other goods than the books say: walkout planogram set FACING SKU"
+        _table(title, ("facing", "holds", "takes", "candidates"), rows)
+    if sold_out := found.get("sold_out"):
+        rows = [(facing, f"{p:.3f}") for facing, p in sorted(sold_out.items())]
+        _table("sold out", ("facing", "probability"), rows)
+
+
+def _shares(candidates: Mapping[str, float], probability: float) -> str:
+    ranked = sorted(candidates.items(), key=lambda one: (-one[1], one[0]))
+    return ", ".join(f"{sku} {probability * share:.2f}" for sku, share in ranked)
+
+
+@planogram_app.command("list", epilog="Example: walkout planogram list --json")
+def planogram_list(config: Config = Path("store.toml"), as_json: AsJson = False) -> None:
+    """Changes that the shelves propose, and facings that are sold out."""
+    from edge.status import read_status
+
+    found = _or_fail(lambda: read_status(_store(config)))
+    mine = {"proposals": found.get("proposals", []), "sold_out": found.get("sold_out", {})}
+    if as_json:
+        typer.echo(json.dumps(mine))
+    elif any(mine.values()):
+        _planogram_tables(mine)
+    else:
+        typer.echo("nothing is proposed, nothing is sold out")
+
+
+@planogram_app.command("set", epilog="Example: walkout planogram set a3-tea-black-25 croissant")
+def planogram_set(
+    facing: Annotated[str, typer.Argument(help="Id of a facing in store.toml.")],
+    sku: Annotated[str, typer.Argument(help="What it holds from now on.")],
+    config: Config = Path("store.toml"),
+) -> None:
+    """Tell the store what a facing holds: accept a proposal, or say what you know."""
+    from edge.control import set_planogram
+
+    _or_fail(lambda: set_planogram(_store(config), facing, sku))
+    typer.echo(f"{facing} holds {sku} from now on; write it into store.toml too")
 
 
 @app.command(epilog="Example: walkout mode closing    lets nobody in; those inside go on")
@@ -1524,8 +1574,8 @@ def bench(
     import importlib
 
     benches = {
-        "carts": "bench.carts",
         "pipeline": "bench.pipeline",
+        "carts": "bench.carts",
         "replay": "bench.replay",
         "weights": "bench.weights",
         "outbox": "bench.outbox",

@@ -30,6 +30,7 @@ from edge.carts.holdings import holdings, line_of_return, probability_of_coming_
 from edge.carts.memory import Memory, after_look_at_facings, after_put, after_take, wrong_facings
 from edge.carts.outcomes import Outcomes, StepView, fits
 from edge.carts.planogram import Planogram
+from edge.carts.proposals import after_look_at_levels, after_take_here, proposals
 from edge.carts.put import Holdings, explain_put
 from edge.carts.questions import (
     all_in_doubt,
@@ -58,6 +59,7 @@ from messages.cart import DEADLINE, Cart
 from messages.events import (
     Event,
     Evidence,
+    PlanogramProposed,
     ReviewRequested,
     ReviewResolved,
     VisitKind,
@@ -128,6 +130,8 @@ class CartTracker:
             raise InvalidAnswer(f"planogram change names an unknown facing or SKU: {facing} {sku}")
         self.state.facing_sku[facing] = sku
         self.state.facing_wrong.pop(facing, None)
+        self.state.suspicions.pop(facing, None)
+        self.state.sold_out.pop(facing, None)
         self._planogram = Planogram(self.config, self.state.facing_sku)
 
     def step(
@@ -164,6 +168,13 @@ class CartTracker:
                 events += made
         self.state.held = waiting
         return [*met, *events, *self._overdue(now_ns)]
+
+    def look_at_shelves(self, now_ns: int, level_g: Floats) -> list[Event]:
+        """What is sold out, or no longer; ``level_g``: (p,) mass on each plate, NaN unknown."""
+        self.state.sold_out, events = after_look_at_levels(
+            self.state.sold_out, self._planogram, level_g, now_ns
+        )
+        return list(events)
 
     def pending(self, visit: VisitId) -> bool:
         """True while a held step may still be this visit's."""
@@ -289,7 +300,17 @@ class CartTracker:
         if fits(outcomes) < FITS_BADLY and verdict.doubts:
             first = PartOfLift(held=held, review=next(reversed(self.reviews)))
             self.state.parts = [*self.state.parts, first][-PARTS_MAX:]
-        return [*before, *events]
+        return [*before, *events, *self._proposed(now_ns, held, view, outcomes, about)]
+
+    def _proposed(
+        self, now_ns: int, held: HeldStep, view: StepView, outcomes: Outcomes, about: Circumstances
+    ) -> list[PlanogramProposed]:
+        """Changes of the planogram that takes speak for, told once each."""
+        state, planogram = self.state, self._planogram
+        known = after_take_here(state.suspicions, outcomes, planogram, about.staff, held.step_id)
+        evidence = evidence_of(held, view, about.actors, planogram)
+        state.suspicions, events = proposals(known, state.facing_wrong, planogram, evidence, now_ns)
+        return events
 
     def _whole_lift(
         self, held: HeldStep, people: People

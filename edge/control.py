@@ -11,6 +11,7 @@ The functions at the end are clients for the command line; they never change the
 from __future__ import annotations
 
 import asyncio
+import difflib
 import json
 import os
 import socket
@@ -333,6 +334,28 @@ def set_owing(
     ControlError."""
     message = {"do": "owing", "accounts": accounts, "operator": operator}
     return request(_socket(config), message)
+
+
+def set_planogram(
+    config: StoreConfig, facing: str, sku: str, *, operator: str = "console"
+) -> dict[str, Any]:
+    """A facing holds another product from now on: accepts a proposal, or says what is known.
+
+    Raises:
+        ControlError: no such facing or SKU in the configuration, or no daemon answers.
+    """
+    facings = {str(f.id or (f.plates[0] if f.plates else "")) for f in config.facings}
+    _known("facing", facing, facings)
+    _known("SKU", sku, {str(product.id) for product in config.products})
+    message = {"do": "planogram_change", "facing": facing, "sku": sku, "operator": operator}
+    return request(_socket(config), message)
+
+
+def _known(what: str, name: str, names: set[str]) -> None:
+    if name not in names:
+        near = difflib.get_close_matches(name, sorted(names), n=1, cutoff=0.4)
+        remedy = f"did you mean {near[0]!r}?" if near else "see store.toml"
+        raise ControlError(f"no {what} {name!r} in this store; {remedy}")
 
 
 def _socket(config: StoreConfig) -> Path:

@@ -161,6 +161,8 @@ class Engine:
         steps = self.sensing.step(now_ns, due.batches)
         strangers = self.state.strangers_inside
         self._emit(self.carts.step(now_ns, steps, self.people, strangers=strangers))
+        if len(steps):
+            self._emit(self.carts.look_at_shelves(now_ns, self.sensing.level_g()))
         self._end_overdue_visits(now_ns)
         self._end_visits_of_empty_store(now_ns)
         self._close_carts(now_ns)
@@ -491,6 +493,8 @@ class Engine:
             "people": self._people_view(),
             "devices": dict(self.state.devices),
             "alarms": dict(self.state.alarms),
+            "proposals": self._proposals_view(),
+            "sold_out": dict(self.carts.state.sold_out),
             "counters": {
                 "engine": dict(self.state.counters),
                 "gate": dict(self.gate.state.counters),
@@ -523,6 +527,20 @@ class Engine:
             ],
             "reviews": [review.review for review in cart.reviews],
         }
+
+    def _proposals_view(self) -> list[dict[str, object]]:
+        """Facings that probably hold other goods than the books say, and which."""
+        return [
+            {
+                "facing": facing,
+                "sku": suspicion.proposed,
+                "takes": suspicion.takes,
+                "probability": round(self.carts.state.facing_wrong.get(facing, 0.0), 3),
+                "candidates": {sku: round(p, 3) for sku, p in suspicion.fit if p >= 0.05},
+            }
+            for facing, suspicion in self.carts.state.suspicions.items()
+            if suspicion.proposed is not None
+        ]
 
     def _people_view(self) -> list[dict[str, object]]:
         tracks = self.people.tracks

@@ -11,6 +11,7 @@ from messages.ids import (
     CredentialId,
     DeviceId,
     EventId,
+    FacingId,
     GateId,
     LineId,
     PlateId,
@@ -253,6 +254,41 @@ class AlarmCleared(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PlanogramProposed(Event):
+    """What is taken off a facing weighs like another product, again and again.
+
+    A planogram change by an operator accepts it. ``candidates``: products that fit, likeliest
+    first, ``visit`` None; ``evidence``: the latest take, with the steps of all of them.
+    """
+
+    facing: FacingId
+    sku: Sku
+    instead_of: Sku
+    probability: float  # that this SKU stands there
+    takes: int
+    candidates: tuple[Candidate, ...] = ()
+    evidence: Evidence = Evidence()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FacingSoldOut(Event):
+    """The plates of a facing weigh nothing any more, with the probability that nothing is left."""
+
+    facing: FacingId
+    sku: Sku
+    probability: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FacingRefilled(Event):
+    """Something stands on a facing again that was sold out; ``units`` of its SKU, estimated."""
+
+    facing: FacingId
+    sku: Sku
+    units: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PricedLine:
     """The retailer's answer for one line, minor units of the purchase's currency."""
 
@@ -329,6 +365,9 @@ StoreEvent: TypeAlias = (
     | CartClosed
     | AlarmRaised
     | AlarmCleared
+    | PlanogramProposed
+    | FacingSoldOut
+    | FacingRefilled
 )
 CloudEvent: TypeAlias = (
     PurchasePriced

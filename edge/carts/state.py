@@ -9,6 +9,7 @@ import numpy as np
 from edge.carts.meetings import Meeting
 from edge.carts.outcomes import StepView
 from edge.carts.planogram import ForeignObject, Misplaced, Planogram
+from edge.carts.proposals import Suspicion
 from edge.sensors.shelf_changes import SPAN_SD
 from edge.sensors.weight_steps import WeightSteps
 from messages.arrays import Floats
@@ -83,6 +84,8 @@ class CartTrackerState:
     facing_wrong: dict[str, float] = field(default_factory=dict)  # probability, where it is known
     meetings: list[Meeting] = field(default_factory=list)  # hands that met, until they part
     stooped_ns: dict[str, int] = field(default_factory=dict)  # visit -> when last
+    suspicions: dict[str, Suspicion] = field(default_factory=dict)  # facing -> other goods on it
+    sold_out: dict[str, float] = field(default_factory=dict)  # facing -> P(nothing is left)
     looked_at_ns: int = 0  # when meetings were last looked for
     passed_on: int = 0  # items that went from hand to hand
 
