@@ -1582,6 +1582,7 @@ def bench(
         "webhooks": "bench.webhooks",
         "ledger": "bench.ledger",
         "tracker": "bench.tracker",
+        "crowd": "bench.crowd",
         "vision": "bench.vision",
         "products": "bench.products",
     }
