@@ -16,6 +16,7 @@ keep their sums (Sinkhorn's iteration). Positions still decide who is where; loo
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -25,8 +26,10 @@ from messages.arrays import Bools, Floats, Floats32, Ints
 DIMENSIONS_MAX = 64  # longer vectors are projected: cosines keep to 0.1 and memory stays small
 RATE = 0.1  # of a running mean at 15 images a second: 0.7 s, enough to average the noise out
 IMAGES_MIN = 5  # of one camera, before a mean says something: a third of a second
-LOOK_EVERY_NS = 200_000_000
-GALLERY_RATE = 0.05  # at five looks a second: 4 s of somebody's recent looks
+LOOK_EVERY_NS = 400_000_000
+GALLERY_RATE = 0.1  # at five looks in two seconds: 4 s of somebody's recent looks
+LOOKS_MIN = 3  # of a gallery, before it says something
+SIGHTINGS_MAX = 16  # images kept until they are taken in together: a look's are six at 15 Hz
 SURE = 0.98  # identity from which a track shows what the visit looks like
 DOUBT = 0.999  # below it a track is compared with the galleries
 AGAIN_NS = 3_000_000_000  # looks change: so much later they are looked at again
@@ -73,15 +76,37 @@ class Means:
             self.vector = np.zeros((rows, cameras, dimensions), np.float32)
             self.images = np.zeros((rows, cameras), np.float32)
 
-    def see(self, row: Ints, camera: Ints, vector: Floats32, rate: float) -> None:
-        """One more vector for each (row, camera), each pair at most once; zeros say nothing."""
-        seen = vector.any(axis=1)
-        row, camera, vector = row[seen], camera[seen], vector[seen]
-        images = self.images[row, camera]
-        part = np.maximum(1.0 / (images + 1.0), np.float32(rate))[:, None]
-        mean = self.vector[row, camera]
-        self.vector[row, camera] = mean + part * (vector - mean)
-        self.images[row, camera] = images + 1.0
+    def see(self, sightings: Sequence[Sighted], rate: float) -> None:
+        """Take in what some images showed, the oldest first.
+
+        The n-th vector of a mean counts p = max(1 / n, rate) in it and what was before 1 - p: so
+        each counts p times the (1 - p) of those that follow, which is worked out for all at once.
+        """
+        r, c, d = self.vector.shape
+        vector = np.zeros((len(sightings), r + 1, c, d), np.float32)
+        for k, seen in enumerate(sightings):
+            vector[k, seen.row, seen.camera] = seen.vector  # of row -1: into the one not looked at
+        vector = vector[:, :r]
+        shown = vector.any(axis=3)
+        images = self.images + shown.cumsum(axis=0, dtype=np.float32)
+        part = shown * np.maximum(1.0 / np.maximum(images, 1.0), np.float32(rate))
+        remains = (1.0 - part)[::-1].cumprod(axis=0)[::-1]
+        part[:-1] *= remains[1:]
+        self.vector *= remains[0, :, :, None]
+        self.vector += np.einsum("krc,krcd->rcd", part, vector)
+        self.images = images[-1]
+
+
+@dataclass(slots=True, eq=False)
+class Sighted:
+    """What one image, or those of one instant, showed: k vectors, zeros say nothing.
+
+    ``row`` (k,): of the means, -1 of none any more. Each (row, camera) occurs at most once.
+    """
+
+    row: Ints
+    camera: Ints
+    vector: Floats32  # (k, d)
 
 
 @dataclass(slots=True)
@@ -89,6 +114,7 @@ class Looks:
     """Everything about looks that a restart needs."""
 
     tracks: Means = field(default_factory=Means)
+    sightings: list[Sighted] = field(default_factory=list)  # of tracks, not in their means yet
     visits: Means = field(default_factory=Means)  # galleries: (visits x MEMBERS_MAX) rows
     verified_ns: Ints = field(default_factory=lambda: np.zeros(0, np.int64))  # (v,) last time
     begun_ns: Ints = field(default_factory=lambda: np.zeros(0, np.int64))  # (v,) of the gallery
@@ -105,6 +131,9 @@ class Looks:
 
     def keep(self, rows: Ints) -> None:
         """Tracks that stay."""
+        place = np.full(len(self.tracks), -1)
+        place[rows] = np.arange(len(rows))
+        self._move_sightings(place)
         self.tracks.keep(rows)
         self.compared_ns, self.compared = self.compared_ns[rows], self.compared[rows]
         self.proven = self.proven[rows]
@@ -117,11 +146,26 @@ class Looks:
         self.proven = np.concatenate((self.proven, nothing > 0))
 
     def see(self, track: Ints, camera: Ints, vector: Floats32, cameras: int) -> None:
-        """Vectors (k, d) of tracks, seen by cameras (k,)."""
+        """Vectors (k, d) of tracks, seen by cameras (k,), each pair at most once."""
         d = vector.shape[1]
+        if self.tracks.vector.shape[1:] != (cameras, d):
+            self.sightings = []
         self.tracks.fit(len(self.tracks), cameras, d)
         self.visits.fit(len(self.visits), cameras, d)
-        self.tracks.see(track, camera, vector, RATE)
+        self.sightings.append(Sighted(track, camera, vector))
+        if len(self.sightings) == SIGHTINGS_MAX:
+            self.take_in()
+
+    def take_in(self) -> None:
+        """The sightings so far into the means."""
+        if self.sightings:
+            self.tracks.see(self.sightings, RATE)
+            self.sightings = []
+
+    def _move_sightings(self, place: Ints) -> None:
+        """Sightings of each track go to its place, -1: nobody's."""
+        for seen in self.sightings:
+            seen.row = np.where(seen.row < 0, -1, place[seen.row])
 
     def add_visit(self) -> None:
         self.visits.append(MEMBERS_MAX)
@@ -142,6 +186,9 @@ class Looks:
 
     def begin_anew(self, tracks: Ints) -> None:
         """These tracks may be other bodies from here on: what was seen of them before is void."""
+        place = np.arange(len(self.tracks))
+        place[tracks] = -1
+        self._move_sightings(place)
         self.tracks.images[tracks] = 0.0
         self.compared_ns[tracks] = 0
         self.compared[tracks] = 0
@@ -176,6 +223,7 @@ def look(
             they may well be those.
     """
     looks.looked_ns = at_ns
+    looks.take_in()
     if identity.shape[1] == 1:
         return identity
     cosine, known = _cosines(looks)
@@ -206,7 +254,7 @@ def _cosines(looks: Looks) -> tuple[Floats, Bools]:
     """(n, v, k, c) cosine of each track's mean with the galleries of the same camera; if known."""
     tracks, visits = looks.tracks, looks.visits
     n, c = tracks.images.shape
-    known = (tracks.images >= IMAGES_MIN)[:, None] & (visits.images >= IMAGES_MIN)[None]
+    known = (tracks.images >= IMAGES_MIN)[:, None] & (visits.images >= LOOKS_MIN)[None]
     dot = np.einsum("ncd,vcd->nvc", tracks.vector, visits.vector)
     length = np.sqrt(np.einsum("ncd,ncd->nc", tracks.vector, tracks.vector))
     other = np.sqrt(np.einsum("vcd,vcd->vc", visits.vector, visits.vector))
@@ -277,24 +325,35 @@ def _remember(
     begun = looks.visits.images.any(axis=1).reshape(-1, MEMBERS_MAX).sum(axis=1)
     room = (begun < members)[visit]
     looks.proven |= sure & room & (looks.tracks.images >= IMAGES_MIN).any(axis=1)
-    for row in (sure & (alike | room)).nonzero()[0].tolist():
-        v = int(visit[row])
-        k = _member(looks, v, int(members[v]), cosine[row, v], known[row, v])
-        cameras = (looks.tracks.images[row] >= IMAGES_MIN).nonzero()[0]
-        gallery = np.full(len(cameras), v * MEMBERS_MAX + k)
-        looks.visits.see(gallery, cameras, looks.tracks.vector[row, cameras], GALLERY_RATE)
+    rows = (sure & (alike | room)).nonzero()[0]
+    for some in _turns(visit[rows]):
+        row = rows[some]
+        gallery = _gallery(looks, visit[row], members[visit[row]], cosine, known, row)
+        k, camera = (looks.tracks.images[row] >= IMAGES_MIN).nonzero()
+        vector = looks.tracks.vector[row[k], camera]
+        looks.visits.see([Sighted(gallery[k], camera, vector)], GALLERY_RATE)
 
 
-def _member(looks: Looks, visit: int, members: int, cosine: Floats, known: Bools) -> int:
-    """Whose gallery of a party (k, c) somebody's looks belong to."""
-    first = visit * MEMBERS_MAX
-    begun: Bools = np.asarray(looks.visits.images[first : first + members].any(axis=1))
-    comparable: Bools = np.asarray(known[:members].any(axis=1))
-    alike = np.where(comparable, np.where(known, cosine, 0.0)[:members].sum(axis=1), -np.inf)
-    best = int(alike.argmax())
-    if alike[best] >= MEMBER_MIN or begun.all():
-        return best
-    return int((~begun).argmax())
+def _turns(visit: Ints) -> list[Ints]:
+    """Places of these in turns, in each of which no visit occurs twice."""
+    order = visit.argsort(kind="stable")
+    ordered = visit[order]
+    turn = np.arange(len(visit)) - ordered.searchsorted(ordered)
+    return [order[turn == k] for k in range(int(turn.max(initial=-1)) + 1)]
+
+
+def _gallery(
+    looks: Looks, visit: Ints, members: Ints, cosine: Floats, known: Bools, row: Ints
+) -> Ints:
+    """(t,) whose gallery of the party of so many members the looks of each track belong to."""
+    of_party = np.arange(MEMBERS_MAX) < members[:, None]
+    begun = looks.visits.images.any(axis=1).reshape(-1, MEMBERS_MAX)[visit]
+    cosine, known = cosine[row, visit], known[row, visit]  # (t, k, c)
+    alike = np.where(known, cosine, 0.0).sum(axis=2)
+    alike = np.where(known.any(axis=2) & of_party, alike, -np.inf)
+    room = of_party & ~begun
+    own = (alike.max(axis=1) >= MEMBER_MIN) | ~room.any(axis=1)
+    return visit * MEMBERS_MAX + np.where(own, alike.argmax(axis=1), room.argmax(axis=1))
 
 
 def _leaked(identity: Floats, strange: Bools, lost: Bools) -> Floats:

@@ -62,7 +62,8 @@ NEW_AT_GATE_SOON = 0.3  # expected newcomers in the zone whose passage is not ye
 NEW_AT_GATE_LATE = 0.02  # and still not reported after GATE_WAIT_NS: tailgaters
 UNTOLD_NS = 2_000_000_000  # a newcomer at somebody's elbow must show as two boxes by then
 EXPLAIN_EVERY_NS = 200_000_000
-WRIST_AGE_NS = 150_000_000  # a sample shows wrists at most this old
+WRIST_AGE_NS = 150_000_000  # a sample shows wrists at most this old,
+WRIST_INSTANTS_MAX = 8  # and of no more images
 _NOWHERE = np.zeros((0, 2))
 _NO_PAIRS = np.zeros(0, np.int64), np.zeros(0, np.int64)
 
@@ -206,9 +207,9 @@ class PersonTracker:
             lifecycle.mark_distinct(people, track, seen.camera[detection], i, j, seen.at_ns)
         if seen.wrist_rows is not None and len(track):
             rows = seen.wrist_rows.take(detection, axis=2)
-            held, points, along = wrists.locate(rows, track, people.mean[:2])
-            people.wrists_store_m[held], people.wrists_along[held] = points, along
-            people.wrists_ns[held] = seen.at_ns
+            body = people.mean[:2].take(track, axis=1)
+            shown = wrists.Seen(seen.at_ns, people.track_id[track], rows, body)
+            self.state.wrists = [*self.state.wrists, shown][-WRIST_INSTANTS_MAX:]
         if seen.looks is not None and seen.lens is not None and len(track):
             lens = seen.lens[detection]
             mine = lens >= 0
@@ -522,11 +523,7 @@ class PersonTracker:
     def _record(self) -> None:
         state, people = self.state, self.state.people
         known = (people.phase == KNOWN).nonzero()[0]
-        fresh = state.at_ns - people.wrists_ns[known] <= WRIST_AGE_NS
-        shown: Floats | None = None
-        if np.count_nonzero(fresh):
-            both = np.concatenate((people.wrists_store_m, people.wrists_along), axis=2)[known]
-            shown = np.where(fresh[:, None, None], both, np.nan)
+        state.wrists = [w for w in state.wrists if state.at_ns - w.at <= WRIST_AGE_NS]
         variance = people.covariance[XX, known] + people.covariance[YY, known]
         ring.record(
             state.history,
@@ -536,5 +533,5 @@ class PersonTracker:
             np.sqrt(variance / 2),
             self._identity_now()[known],
             np.array(state.visit_number, dtype=np.int64),
-            shown,
+            wrists.newest(state.wrists),
         )

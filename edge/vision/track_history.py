@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from edge.vision.wrists import Seen, locate
 from messages.arrays import Bools, Counts, Floats, Floats32, Ints, read_only
 from messages.ids import VisitId
 
@@ -19,6 +20,7 @@ SPACING_NS = 95_000_000  # between samples; just under 100 ms so that jitter of 
 SAMPLES_MAX = 900  # SPAN at ten a second
 CAPACITY_START = 8
 WHO_MAX = 4  # a body that may be five people is nobody's to charge anyway
+UNLOCATED_MAX = 32  # samples whose wrists are not located yet
 WHO_MIN = 1e-3  # probabilities below are not stored; far below any charge threshold's margin
 
 
@@ -66,6 +68,7 @@ class TrackHistory:
     probability: Floats32 = field(default_factory=lambda: _none(SAMPLES_MAX, 0, WHO_MAX))
     # Points and directions; no room for them until any is seen.
     wrists: Floats32 = field(default_factory=lambda: _none(SAMPLES_MAX, 0, 2, 6))
+    unlocated: list[Seen] = field(default_factory=list)  # of samples: slots, and places in them
     names: dict[int, VisitId] = field(default_factory=dict)  # visit numbers that samples may hold
     ended_ns: dict[int, int] = field(default_factory=dict)  # when a visit left the store
 
@@ -86,13 +89,13 @@ def record(
     sd: Floats,
     identity: Floats,
     visit_number: Ints,
-    wrists: Floats | None,
+    wrists: Seen | None,
 ) -> None:
     """Append one sample of n tracks; the oldest goes when the ring is full.
 
     Args:
         position: (n, 2). sd: (n,). identity: (n, v + 1). visit_number: (v,) of its columns.
-        wrists: (n, 2, 6) points and directions, with NaN, or None when nobody's are seen.
+        wrists: what is seen of theirs (and of others), None when nothing is.
     """
     n = len(track_id)
     _reserve(history, n, wrists is not None)
@@ -106,13 +109,41 @@ def record(
     history.position[slot, :n], history.sd[slot, :n] = position, sd
     history.visit[slot, :n], history.probability[slot, :n] = _sparse(identity, visit_number)
     if history.wrists.shape[1]:
-        history.wrists[slot, :n] = np.nan if wrists is None else wrists
+        history.wrists[slot, :n] = np.nan
+    if wrists is not None:
+        _keep_wrists(history, slot, wrists)
     if history.ended_ns:
         _forget_visits(history, at_ns)
 
 
+def _keep_wrists(history: TrackHistory, slot: int, seen: Seen) -> None:
+    """Of the sample's tracks; located when somebody asks."""
+    there = history.track_id[slot, : history.count[slot]] == seen.track[:, None]
+    k, place = there.nonzero()
+    if not len(k):
+        return
+    history.unlocated.append(Seen(slot, place, seen.rows.take(k, axis=2), seen.body.take(k, axis=1)))
+    if len(history.unlocated) == UNLOCATED_MAX:
+        _locate_wrists(history)
+
+
+def _locate_wrists(history: TrackHistory) -> None:
+    """Those of the samples that wait for it, at once."""
+    waiting, history.unlocated = history.unlocated, []
+    capacity = history.wrists.shape[1]
+    track = np.concatenate([k * capacity + one.track for k, one in enumerate(waiting)])
+    body = np.zeros((2, len(waiting) * capacity))
+    body[:, track] = np.concatenate([one.body for one in waiting], axis=1)
+    rows = np.concatenate([one.rows for one in waiting], axis=2)
+    held, points, along = locate(rows, track, body)
+    slot = np.array([one.at for one in waiting])[held // capacity]
+    history.wrists[slot, held % capacity] = np.concatenate((points, along), axis=2)
+
+
 def window(history: TrackHistory, start_ns: int, end_ns: int) -> TrackWindow:
     """Samples in [start, end]; when there is none inside, the nearest one on either side."""
+    if history.unlocated:
+        _locate_wrists(history)
     slots = (history.head + np.arange(history.length)) % SAMPLES_MAX
     at_ns = history.at_ns[slots]
     first = int(np.searchsorted(at_ns, start_ns))

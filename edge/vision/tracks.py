@@ -18,6 +18,7 @@ import numpy as np
 
 from edge.vision.looks import Looks
 from edge.vision.track_history import TrackHistory
+from edge.vision.wrists import Seen
 from messages.arrays import Bools, Floats, Ints, read_only
 from messages.ids import VisitId
 
@@ -76,9 +77,6 @@ class People:
     beside: Ints = field(default_factory=lambda: np.zeros(0, np.int64))  # track id, then; 0 none
     from_gate: Bools = field(default_factory=lambda: np.zeros(0, np.bool_))  # first seen at a gate
     identity: Floats = field(default_factory=lambda: np.zeros((0, 1)))  # columns: visits, nobody
-    wrists_store_m: Floats = field(default_factory=lambda: np.zeros((0, 2, 3)))
-    wrists_along: Floats = field(default_factory=lambda: np.zeros((0, 2, 3)))
-    wrists_ns: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
     looks: Looks = field(default_factory=Looks)
 
     def __len__(self) -> int:
@@ -114,10 +112,6 @@ class People:
         nobody = np.zeros((k, self.identity.shape[1]))
         nobody[:, -1] = 1.0
         self.identity = np.concatenate((self.identity, nobody))
-        unseen = np.full((k, 2, 3), np.nan)
-        self.wrists_store_m = np.concatenate((self.wrists_store_m, unseen))
-        self.wrists_along = np.concatenate((self.wrists_along, unseen))
-        self.wrists_ns = np.concatenate((self.wrists_ns, zeros))
         self.looks.append(k)
 
 
@@ -133,9 +127,6 @@ _PER_TRACK = (
     "beside",
     "from_gate",
     "identity",
-    "wrists_store_m",
-    "wrists_along",
-    "wrists_ns",
 )
 
 
@@ -180,5 +171,6 @@ class PersonTrackerState:
     visits: list[VisitId] = field(default_factory=list)  # columns of identity
     visit_number: list[int] = field(default_factory=list)  # parallel to visits
     history: TrackHistory = field(default_factory=TrackHistory)
+    wrists: list[Seen] = field(default_factory=list)  # of the latest instants, by track id
     camera_last_ns: dict[str, int] = field(default_factory=dict)  # newest capture of each camera
     counters: dict[str, int] = field(default_factory=dict)

@@ -3,9 +3,15 @@
 One ray alone says nothing about depth, so the arm does: a wrist is within reach of its body's axis
 and at hand height. That knowledge enters as a weak prior, the rays as precise ones; with two
 cameras the rays decide, with one the wrist is the point of its ray nearest to the body.
+
+Where wrists are matters to who asks for the time when something happened; until then what was seen
+of them is kept as it came (``Seen``), and many instants are worked out at once.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -17,6 +23,36 @@ HAND_HEIGHT_M = 1.1
 HAND_HEIGHT_SD_M = 0.45
 REACH_MAX_M = 1.2  # a wrist farther from its body is somebody else's, or a bad key point
 HEIGHT_MAX_M = 2.4
+
+
+@dataclass(slots=True, eq=False)
+class Seen:
+    """What the images of one instant showed of wrists: k detections of tracks.
+
+    ``track`` (k,): ids, or places in a sample of the history. ``rows`` (10, 2, k): their normal
+    equations. ``body`` (2, k): where the track was. ``at``: the instant, or which sample.
+    """
+
+    at: int
+    track: Ints
+    rows: Floats
+    body: Floats
+
+
+def newest(seen: Sequence[Seen]) -> Seen | None:
+    """Of each track the sightings of the last instant that shows any; ``seen``: oldest first."""
+    if not seen:
+        return None
+    track = np.concatenate([one.track for one in seen])
+    rows = np.concatenate([one.rows for one in seen], axis=2)
+    body = np.concatenate([one.body for one in seen], axis=1)
+    instant = np.arange(len(seen)).repeat([len(one.track) for one in seen])
+    shows = (rows[9, 0] + rows[9, 1]).nonzero()[0]
+    _, of = np.unique(track[shows], return_inverse=True)
+    last = np.zeros(len(shows), np.int64)
+    last[of] = instant[shows]  # where a track occurs more than once the last one stays
+    k = shows[instant[shows] == last[of]]
+    return Seen(seen[-1].at, track[k], rows.take(k, axis=2), body.take(k, axis=1))
 
 
 def normal_equations(rays: Floats, origin: Floats) -> Floats:

@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 
 from edge.vision import looks
-from edge.vision.looks import DIMENSIONS_MAX, MEMBERS_MAX, Looks, look, reduced, shifted
+from edge.vision.looks import (
+    DIMENSIONS_MAX,
+    LOOK_EVERY_NS,
+    MEMBERS_MAX,
+    Looks,
+    look,
+    reduced,
+    shifted,
+)
 
 SECOND_NS = 1_000_000_000
 CAMERAS, DIMENSIONS = 3, 12
@@ -25,18 +33,18 @@ class Scene:
             self.looks.add_visit()
 
     def seen(self, identity, bodies, seconds: float):
-        """The tracks for a while, five images and one look a fifth of a second."""
+        """The tracks for a while, six images to a look."""
         tracks = np.arange(len(identity))
         nobody = np.zeros(len(identity), np.bool_)
-        for _ in range(round(seconds * 5)):
-            for _ in range(3):
+        for _ in range(round(seconds * SECOND_NS / LOOK_EVERY_NS)):
+            for _ in range(6):
                 for camera in range(CAMERAS):
                     shown = np.stack([body[camera] for body in bodies])
                     shown = shown + self.noise * self.rng.standard_normal(shown.shape)
                     where = np.full(len(tracks), camera)
                     vectors = reduced(shown.astype(np.float32))
                     self.looks.see(tracks, where, vectors, CAMERAS)
-            self.at_ns += SECOND_NS // 5
+            self.at_ns += LOOK_EVERY_NS
             settled = np.ones(len(identity), np.bool_)
             identity = look(self.looks, identity, settled, nobody, nobody, self.at_ns)
         return identity
