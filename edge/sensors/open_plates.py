@@ -11,6 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from edge.sensors.plate_levels import CHANGING, RING_SLOTS, PlateState, newest, runs
+from edge.sensors.shelf_changes import may_close
 from edge.sensors.slots import Slots
 from messages.arrays import Bools, Ints
 
@@ -33,6 +34,7 @@ class OpenPlates:
         self._find_runs(slot)
         start_ns = self._last_ns - self._run_n * plates.slot_ns[rows]
         self._start_ns = np.maximum(start_ns, plates.calm_ns[rows])
+        self._over = may_close(plates, rows, self._run_n, self._run_g, self._start_ns).tolist()
 
     def _find_runs(self, slot: Ints) -> None:
         plates, rows, shape = self._plates, self._rows, self._mass_g.shape
@@ -57,6 +59,10 @@ class OpenPlates:
         plates.run_ns[rows] = np.where(full, plates.run_ns[rows], self._start_ns[i])
         plates.run_n[rows] = self._run_n[i]
         plates.run_g[rows] = self._run_g[i]
+
+    def may_close(self, i: int) -> bool:
+        """False when no change can be over in slot i."""
+        return bool(len(self.which)) and self._over[i - self._first]
 
     def closed(self) -> Bools:
         """(k,) True for the plates whose change is over."""

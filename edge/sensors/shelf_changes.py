@@ -163,6 +163,24 @@ def close_changes(plates: PlateState, layout: Layout, together: Floats) -> Close
     return _close(plates, layout, together, rows, change_g, sd_g, joined)
 
 
+def may_close(
+    plates: PlateState, rows: Ints, run_n: Ints, run_g: Floats, run_ns: Ints
+) -> Bools:
+    """(s,) False where ``close_changes`` could do nothing for these open plates.
+
+    A change within noise is over with any run, a clear one not before ``STILL_SLOTS``; and only
+    where many plates are open a shelf may have been knocked.
+
+    Args:
+        run_n, run_g, run_ns: (s, k) the runs of the plates after each of s slots.
+    """
+    limit_g = PLATE_SIGMAS * np.sqrt(sum(_variances(plates, rows, run_n, run_ns)))
+    change_g = np.abs(run_g - plates.level_g[rows])
+    clear = plates.has_level[rows] & (change_g > np.maximum(limit_g, PLATE_FLOOR_G))
+    some = (run_n >= STILL_SLOTS) | ((run_n >= RUN_SLOTS_MIN) & ~clear)
+    return np.asarray(some.any(axis=1) | (len(rows) >= BUMP_PLATES_MIN))
+
+
 def _take_first_levels(plates: PlateState, rows: Ints) -> None:
     rows = rows[plates.run_n[rows] >= FIRST_LEVEL_SLOTS]
     plates.has_level[rows] = True

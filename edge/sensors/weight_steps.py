@@ -264,7 +264,8 @@ class WeightSensing:
                 rest = np.concatenate([rest, quiet.which[opens]])
                 quiet = QuietPlates(plates, slots, quiet.which[~opens], i)
             open_.tell(i)
-            if self._advance_rest(slots, rest, i) or len(open_.which):
+            waits = layout.mixed and len(open_.which) > 0  # for plates of another device
+            if self._advance_rest(slots, rest, i) or waits or open_.may_close(i):
                 quiet.tell_times(i)
                 self._close(closed)
                 over = open_.closed()
