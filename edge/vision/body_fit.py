@@ -278,15 +278,11 @@ def short_people(
             people: they are supported by every camera.
     """
     elsewhere = np.concatenate((other_camera, camera)) != camera[:, None]
-    at_foot = elsewhere & _same_place(foot, others)
-    if not np.count_nonzero(at_foot):
-        return np.zeros(len(camera), np.bool_)
-    at_head = elsewhere & _same_place(head, others)
-    return np.asarray(np.add.reduce(at_foot, axis=1) > np.add.reduce(at_head, axis=1))
-
-
-def _same_place(place: Floats, others: Floats) -> Bools:
-    """(k, m + k) True where one of ``others`` (m, 2) or of ``place`` (k, 2) is near a place."""
-    seen = np.concatenate((others, place))
-    dx, dy = seen[:, 0] - place[:, :1], seen[:, 1] - place[:, 1:]
-    return np.asarray(dx * dx + dy * dy < SAME_PLACE_M**2)
+    place, m = np.array((foot, head)), len(others)
+    seen = np.empty((2, m + len(camera), 2))
+    seen[:, :m], seen[:, m:] = others, place
+    gap = seen[:, None] - place[:, :, None]  # (foot or head, k, m + k, 2)
+    gap *= gap
+    near = (gap[..., 0] + gap[..., 1] < SAME_PLACE_M**2) & elsewhere
+    at_foot, at_head = np.add.reduce(near, axis=2, dtype=np.int64)
+    return np.asarray(at_foot > at_head)

@@ -27,6 +27,7 @@ EVEN2 = 0.5  # nearer than this the boxes tell nothing; an exchange is as likely
 FADE2 = 1.0  # and beyond it, log odds lost per unit: crowds of tests/edge/vision, with a margin
 TEMPER = 0.6  # people turn and stop more than the motion law says: evidence of motion, discounted
 ENCOUNTERS_MAX = 512
+TABLE_ROWS_MAX = 40  # so many people are compared each with each; more are sorted
 _OF_PLACE = np.array([XX, XY, YY])
 
 
@@ -35,6 +36,11 @@ def near_pairs(mean: Floats, among: Bools) -> tuple[Ints, Ints]:
     rows = among.nonzero()[0]
     if len(rows) < 2:
         return _NONE, _NONE
+    if len(rows) <= TABLE_ROWS_MAX:
+        at = mean[:2].take(rows, axis=1)
+        near = np.abs(at[:, :, None] - at[:, None]) < NEAR_M
+        i, j = (near[0] & near[1] & _AFTER[: len(rows), : len(rows)]).nonzero()
+        return rows[i], rows[j]
     x = mean[0].take(rows)
     order = x.argsort(kind="stable")
     rows, x = rows[order], x[order]
@@ -46,6 +52,7 @@ def near_pairs(mean: Floats, among: Bools) -> tuple[Ints, Ints]:
 
 
 _NONE = np.zeros(0, np.int64)
+_AFTER = np.triu(np.ones((TABLE_ROWS_MAX, TABLE_ROWS_MAX), np.bool_), 1)
 
 
 def closeness(people: People, i: Ints, j: Ints) -> Floats:
@@ -59,9 +66,10 @@ def closeness(people: People, i: Ints, j: Ints) -> Floats:
 
 def _may_be_close(people: People, i: Ints, j: Ints) -> Bools:
     """False where ``closeness`` cannot be below ``CLOSE2``; no spread is above the trace."""
-    dx, dy = people.mean[:2].take(i, axis=1) - people.mean[:2].take(j, axis=1)
+    gap = people.mean[:2].take(i, axis=1) - people.mean[:2].take(j, axis=1)
+    gap *= gap
     trace = (people.covariance[XX] + people.covariance[YY]) / 2 + SIGHT_SD_M**2
-    return np.asarray(dx * dx + dy * dy < CLOSE2 * (trace[i] + trace[j]))
+    return np.asarray(gap[0] + gap[1] < CLOSE2 * (trace[i] + trace[j]))
 
 
 def rows_of(people: People, track: Ints) -> Ints:

@@ -34,14 +34,14 @@ def predict(mean: Floats, covariance: Floats, dt_s: float) -> tuple[Floats, Floa
     x' = F x; P' = F P F' + Q is linear in the entries of P, so it is one product as well.
     """
     a, b, q_pp, q_pv, q_vv = motion(dt_s)
-    F = (np.array((1.0, a, b)) @ _F).reshape(4, 4)
-    FF = (np.array((1.0, a, a * a, b, a * b, b * b)) @ _FF).reshape(10, 10)
-    Q = (np.array((q_pp, q_pv, q_vv)) @ _Q)[:, None]
+    law = np.array((1.0, a, a * a, b, a * b, b * b, q_pp, q_pv, q_vv)) @ _LAW
+    F, FF, Q = law[:16].reshape(4, 4), law[16:116].reshape(10, 10), law[116:, None]
     return F @ mean, FF @ covariance + Q
 
 
-def _law() -> tuple[Floats, Floats, Floats]:
-    """F by 1, a, b; the map of P's entries by 1, a, a^2, b, ab, b^2; Q by its three numbers."""
+def _law() -> Floats:
+    """(9, 126): F (4, 4), the map FF (10, 10) of P's entries and Q (10,) of the motion, linear in
+    1, a, a^2, b, ab, b^2 and Q's three numbers."""
     F, FF, Q = np.zeros((3, 4, 4)), np.zeros((6, 10, 10)), np.zeros((3, 10))
     for x in (0, 1):
         F[0, x, x] = F[1, x, x + 2] = F[2, x + 2, x + 2] = 1.0
@@ -53,10 +53,13 @@ def _law() -> tuple[Floats, Floats, Floats]:
     FF[0, XY, XY] = FF[1, XY, XV] = FF[1, XY, YU] = FF[2, XY, UV] = FF[5, UV, UV] = 1.0
     for cross in (XV, YU):
         FF[3, cross, cross] = FF[4, cross, UV] = 1.0
-    return F.reshape(3, 16), FF.reshape(6, 100), Q
+    law = np.zeros((9, 126))
+    law[[0, 1, 3], :16] = F.reshape(3, 16)
+    law[:6, 16:116], law[6:, 116:] = FF.reshape(6, 100), Q
+    return law
 
 
-_F, _FF, _Q = _law()
+_LAW = _law()
 
 
 def motion(dt_s: float) -> tuple[float, float, float, float, float]:
@@ -126,6 +129,15 @@ def born(position: Floats, R: Floats) -> tuple[Floats, Floats]:
     covariance[[XX, XY, YY]] = R
     covariance[[UU, VV]] = BIRTH_SPEED_SD_M_S**2
     return mean, covariance
+
+
+def in_bounds(
+    mean: Floats, covariance: Floats, low: Floats, high: Floats, var_max: Floats
+) -> bool:
+    """True when ``bounded`` would change nothing."""
+    at, variance = mean[:2], covariance[XX : YY + 1 : 4]
+    inside = (at >= low[:, None]) & (at <= high[:, None]) & (variance <= var_max[:, None])
+    return bool(inside.all())
 
 
 def bounded(

@@ -25,6 +25,7 @@ STRANGER_UNSEEN_NS = 3_000_000_000
 STRANGER_KEPT_NS = 60_000_000_000  # a real body of nobody known may come out of hiding again
 STRANGER_REAL_NS = 2_000_000_000
 NOBODY_MIN = 0.98  # identity says that this is nobody known
+MOSTLY = 0.5
 DISTINCT_NS = 1_000_000_000  # how long one camera's two boxes speak for two people
 DUPLICATE_M = 0.50  # two views of one person, biased boxes included; bodies so near show as two
 TWIN_M = 0.90  # two views of one person whose feet one camera guesses badly, for seconds
@@ -52,11 +53,11 @@ def confirm(people: People, at_ns: int) -> None:
 def wanted(people: People, at_ns: int, spacing_ns: int) -> Bools:
     """(n,) False for tracks whose time is over (table above)."""
     phase, unseen = people.phase, at_ns - people.last_seen_ns
+    late = (unseen > TENTATIVE_UNSEEN_NS).nonzero()[0]  # the shortest limit
+    if not ((phase[late] != KNOWN) | (people.identity[late, -1] >= MOSTLY)).any():
+        return np.ones(len(people), np.bool_)
     brief = people.last_seen_ns - people.born_ns < STRANGER_REAL_NS
     stranger = (phase == KNOWN) & (_nobody(people) | (brief & _mostly_nobody(people)))
-    mortal = (stranger | (phase != KNOWN)) & (unseen > TENTATIVE_UNSEEN_NS)  # the shortest limit
-    if not np.count_nonzero(mortal):
-        return np.asarray(~mortal)
     limit = np.full(len(people), NEVER_NS)
     limit[phase == TENTATIVE] = patience(TENTATIVE_UNSEEN_NS, spacing_ns)
     limit[phase == PENDING] = patience(PENDING_UNSEEN_NS, spacing_ns)
@@ -116,10 +117,12 @@ def duplicates(people: People, i: Ints, j: Ints, at_ns: int, views: Ints | None 
         views: (n,) cameras that saw each track at this instant; None: only the near ones go.
     """
     drop = np.zeros(len(people), np.bool_)
-    younger = people.track_id[i] > people.track_id[j]
-    a, b = np.where(younger, i, j), np.where(younger, j, i)
     fresh = (people.phase < KNOWN) | ((people.phase == KNOWN) & _nobody(people))
     fresh &= people.last_seen_ns == at_ns
+    if not np.count_nonzero(fresh[i] | fresh[j]):
+        return drop
+    younger = people.track_id[i] > people.track_id[j]
+    a, b = np.where(younger, i, j), np.where(younger, j, i)
     some = (fresh[a] & (people.last_seen_ns[b] == at_ns)).nonzero()[0]
     if len(some):
         a, b = a[some], b[some]
@@ -139,7 +142,7 @@ def duplicates(people: People, i: Ints, j: Ints, at_ns: int, views: Ints | None 
 
 def _mostly_nobody(people: People) -> Bools:
     """(n,) likelier nobody known than anybody: a false track that took a little of somebody."""
-    return np.asarray(people.identity[:, -1] >= 0.5)
+    return np.asarray(people.identity[:, -1] >= MOSTLY)
 
 
 def bequeath(people: People, keep: Bools) -> None:

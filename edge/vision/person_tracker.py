@@ -158,9 +158,10 @@ class PersonTracker:
         if len(hidden):
             mean = people.mean.take(hidden, axis=1)
             covariance = people.covariance.take(hidden, axis=1)
-            people.mean[:, hidden], people.covariance[:, hidden] = ground_filter.bounded(
-                mean, covariance, self._low, self._high, self._var_max
-            )
+            limits = self._low, self._high, self._var_max
+            if not ground_filter.in_bounds(mean, covariance, *limits):
+                mean, covariance = ground_filter.bounded(mean, covariance, *limits)
+                people.mean[:, hidden], people.covariance[:, hidden] = mean, covariance
         return live
 
     def _in_sight(self) -> Floats:
