@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter
 
 from edge.vision.detections import INSTANT_NS, instant_starts
 from messages.observations import Observation, PersonDetections, ShelfSamples
@@ -64,12 +65,13 @@ class Timeline:
     def push(self, now_ns: int, observations: Sequence[Observation]) -> Released:
         """Take what arrived, give what is due at ``now_ns``."""
         signals: list[Observation] = []
+        held = {(d.camera, d.sequence) for d in self.state.detections}
         for seen in observations:
             match seen:
                 case ShelfSamples():
                     self.state.batches.append(seen)
                 case PersonDetections():
-                    self._hold_detections(seen, now_ns)
+                    self._hold_detections(seen, now_ns, held)
                 case _:
                     signals.append(seen)
         return Released(
@@ -90,7 +92,10 @@ class Timeline:
             self.state.cameras[device].latest_ns = 0
         self.state.next_sequence.pop(device, None)
 
-    def _hold_detections(self, seen: PersonDetections, now_ns: int) -> None:
+    def _hold_detections(
+        self, seen: PersonDetections, now_ns: int, held: set[tuple[str, int]]
+    ) -> None:
+        """``held``: camera and sequence of those held already."""
         if seen.captured_at_ns > now_ns + FUTURE_MAX_NS:
             self._count("detections_from_the_future")
         elif seen.captured_at_ns <= self.state.released_until_ns:
@@ -99,14 +104,13 @@ class Timeline:
             self._count("detections_of_unknown_camera")
         elif len(self.state.detections) >= HELD_DETECTIONS_MAX:
             self._count("detections_over_bound")
-        elif any(
-            d.camera == seen.camera and d.sequence == seen.sequence for d in self.state.detections
-        ):
+        elif (seen.camera, seen.sequence) in held:
             self._count("detections_repeated")
         else:
             lane = self.state.cameras.setdefault(seen.camera, CameraLane(seen.sequence))
             lane.latest_ns = max(lane.latest_ns, seen.captured_at_ns)
             self.state.detections.append(seen)
+            held.add((seen.camera, seen.sequence))
 
     def _due_detections(self, now_ns: int) -> Iterable[PersonDetections]:
         state, overdue_ns = self.state, now_ns - self._late_ns
@@ -153,8 +157,16 @@ class Timeline:
     def _due_batches(self, now_ns: int) -> Iterable[ShelfSamples]:
         if not self.state.batches:
             return []
+        batches, expected = self.state.batches, self.state.next_sequence
+        if len({batch.device for batch in batches}) == len(batches) and all(
+            batch.sequence == expected.get(batch.device) for batch in batches
+        ):  # the usual case
+            for batch in batches:
+                expected[batch.device] = (batch.sequence + 1) % SEQUENCE_MODULO
+            self.state.batches = []
+            return sorted(batches, key=_DEVICE)
         lanes: dict[str, list[ShelfSamples]] = {}
-        for batch in self.state.batches:
+        for batch in batches:
             lanes.setdefault(batch.device, []).append(batch)
         due: list[ShelfSamples] = []
         held: list[ShelfSamples] = []
@@ -172,10 +184,6 @@ class Timeline:
         held: list[ShelfSamples],
     ) -> None:
         """One node's batches: release what is in sequence or overdue, hold the rest."""
-        if len(lane) == 1 and lane[0].sequence == self.state.next_sequence.get(device):
-            due.append(lane[0])  # the usual case
-            self.state.next_sequence[device] = (lane[0].sequence + 1) % SEQUENCE_MODULO
-            return
         expected = self.state.next_sequence.get(device, _first(lane))
         if any(abs(_ahead(batch, expected)) > REBOOT_JUMP for batch in lane):
             self._count("node_restarts")  # from here on in the order of arrival
@@ -197,6 +205,9 @@ class Timeline:
     def _count(self, name: str, n: int = 1) -> None:
         if n:
             self.state.counters[name] = self.state.counters.get(name, 0) + n
+
+
+_DEVICE = attrgetter("device")
 
 
 def _ahead(batch: ShelfSamples, expected: int) -> int:

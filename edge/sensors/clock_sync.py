@@ -20,6 +20,7 @@ from messages.observations import ShelfSamples
 
 TICKS_MODULO = 2**32
 SEQUENCE_MODULO = 2**16
+SEQUENCE_HALF = SEQUENCE_MODULO // 2
 CREEP_PPM = 150  # crystals err by at most 100 ppm (data sheets); the rest is margin
 BACKWARD_NS = 20_000_000  # real clocks step back by up to 4.7 ms; more than 20 ms is no jitter
 FUTURE_NS = 100_000_000  # a sample stamped this long after its arrival: the clock was stepped
@@ -112,15 +113,16 @@ def _judge_captured(clock: DeviceClock, batch: ShelfSamples, captured_at_ns: int
 
 def _gap(clock: DeviceClock, missing_ns: int, ahead: int) -> Arrival:
     """A hole in the sequence or in time. A sequence that runs backwards alone is no hole."""
-    limit_ns = max(GAP_PERIODS * clock.period_ns, GAP_NS)
-    clock.lost_batches += max(ahead - 1, 0)
-    return Arrival.AFTER_GAP if ahead > 1 or missing_ns > limit_ns else Arrival.NEXT
+    if ahead > 1:
+        clock.lost_batches += ahead - 1
+        return Arrival.AFTER_GAP
+    holes = missing_ns > GAP_NS and missing_ns > GAP_PERIODS * clock.period_ns
+    return Arrival.AFTER_GAP if holes else Arrival.NEXT
 
 
 def sequence_ahead(sequence: int, before: int) -> int:
     """How far a 16-bit sequence number is ahead of another, -32768 to 32767."""
-    half = SEQUENCE_MODULO // 2
-    return (sequence - before + half) % SEQUENCE_MODULO - half
+    return (sequence - before + SEQUENCE_HALF) % SEQUENCE_MODULO - SEQUENCE_HALF
 
 
 def _ticks_since(clock: DeviceClock, batch: ShelfSamples) -> int:
@@ -144,8 +146,9 @@ def _follow(
         _envelope(clock, batch.received_at_ns, (samples - 1) * period_ns, restarted)
         first_ns = clock.device_ns + clock.offset_ns
     clock.clock_steps += restarted and clock.started
-    clock.first_ns = max(first_ns, clock.last_ns) if clock.started else first_ns
-    clock.last_ns = clock.first_ns + (samples - 1) * period_ns
+    if clock.started and first_ns < clock.last_ns:
+        first_ns = clock.last_ns
+    clock.first_ns, clock.last_ns = first_ns, first_ns + (samples - 1) * period_ns
     clock.ticks_us, clock.sequence = batch.ticks_us, batch.sequence
     clock.received_at_ns = batch.received_at_ns
     clock.samples, clock.period_ns, clock.started = samples, period_ns, True
@@ -160,15 +163,16 @@ def _envelope(clock: DeviceClock, received_at_ns: int, span_ns: int, restarted: 
     if restarted:
         clock.offset_ns = seen_ns
         clock.raise_from_ns, clock.raise_count = received_at_ns, 0
-    crept_ns = max(received_at_ns - clock.received_at_ns, 0) * CREEP_PPM // 1_000_000
-    clock.offset_ns = min(clock.offset_ns + crept_ns, seen_ns)
+    elapsed_ns = received_at_ns - clock.received_at_ns
+    crept_ns = clock.offset_ns + (elapsed_ns * CREEP_PPM // 1_000_000 if elapsed_ns > 0 else 0)
+    clock.offset_ns = crept_ns if crept_ns < seen_ns else seen_ns
     _raise_when_wrong(clock, received_at_ns, seen_ns)
 
 
 def _raise_when_wrong(clock: DeviceClock, received_at_ns: int, seen_ns: int) -> None:
     """A node that lost ticks looks late for ever after; a real line drains within seconds."""
-    first = clock.raise_count == 0
-    clock.raise_offset_ns = seen_ns if first else min(clock.raise_offset_ns, seen_ns)
+    if clock.raise_count == 0 or seen_ns < clock.raise_offset_ns:
+        clock.raise_offset_ns = seen_ns
     clock.raise_count += 1
     if received_at_ns - clock.raise_from_ns < RAISE_EVERY_NS:
         return

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -49,6 +50,7 @@ class Slots:
     samples: int  # of one slot
 
 
+@cache
 def slot_samples(sample_period_us: int) -> int:
     """How many samples make a slot: 3 at 60 Hz, 4 at 80 Hz, 1 at 10 Hz."""
     return max(1, round(SLOT_US / sample_period_us))

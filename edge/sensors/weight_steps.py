@@ -197,20 +197,17 @@ class WeightSensing:
 
     def _rounds(self, batches: Sequence[ShelfSamples]) -> list[list[Fresh]]:
         """Round i holds the i-th batch of each device, devices in the configuration's order."""
-        rounds: list[list[Fresh]] = []
-        seen: dict[str, int] = {}
-        known = [batch for batch in batches if self._readable(batch)]
-        for batch in sorted(known, key=lambda b: self._order[b.device]):
-            name = batch.device
-            turn = seen.get(name, 0)
-            seen[name] = turn + 1
-            if turn == len(rounds):
-                rounds.append([])
-            device = self.state.devices.get(name)
-            if device is None:
-                device = self.state.devices[name] = DeviceState()
-            rounds[turn].append(Fresh(device, batch, self._rows[name]))
-        return rounds
+        lanes: dict[str, list[Fresh]] = {}
+        for batch in batches:
+            if self._readable(batch):
+                name = batch.device
+                device = self.state.devices.get(name)
+                if device is None:
+                    device = self.state.devices[name] = DeviceState()
+                lanes.setdefault(name, []).append(Fresh(device, batch, self._rows[name]))
+        ordered = [lanes[name] for name in sorted(lanes, key=self._order.__getitem__)]
+        most = max(map(len, ordered), default=0)
+        return [[lane[turn] for lane in ordered if turn < len(lane)] for turn in range(most)]
 
     def _readable(self, batch: ShelfSamples) -> bool:
         rows = self._rows.get(batch.device)
@@ -226,18 +223,19 @@ class WeightSensing:
 
     def _accept(self, one: Fresh) -> bool:
         """Place the batch in time; False when it was seen before."""
-        clock = one.device.clock
+        clock, batch = one.device.clock, one.batch
         lost, steps, was_lost = clock.lost_batches, clock.clock_steps, clock.lost
-        verdict = arrive(clock, one.batch, len(one.batch.readings))
-        if clock.lost_batches != lost or clock.clock_steps != steps:
-            self._count("lost_batches", clock.lost_batches - lost)
+        verdict = arrive(clock, batch, len(batch.readings))
+        size = slot_samples(batch.sample_period_us)
+        if verdict is Arrival.NEXT and size == one.device.slot_samples:
             self._count("clock_steps", clock.clock_steps - steps)
+            return True
+        self._count("lost_batches", clock.lost_batches - lost)
+        self._count("clock_steps", clock.clock_steps - steps)
         if verdict is Arrival.REPEATED:
             self._count("repeated")
             return False
-        size = slot_samples(one.batch.sample_period_us)
-        if verdict is not Arrival.NEXT or size != one.device.slot_samples:
-            self._break(one, size, was_lost)
+        self._break(one, size, was_lost)
         clock.lost = False
         return True
 
