@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from operator import attrgetter
 
 from edge.vision.detections import INSTANT_NS, instant_starts
+from messages.ids import CameraId
 from messages.observations import Observation, PersonDetections, ShelfSamples
 from messages.store_config import StoreConfig
 
@@ -93,7 +94,7 @@ class Timeline:
         self.state.next_sequence.pop(device, None)
 
     def _hold_detections(
-        self, seen: PersonDetections, now_ns: int, held: set[tuple[str, int]]
+        self, seen: PersonDetections, now_ns: int, held: set[tuple[CameraId, int]]
     ) -> None:
         """``held``: camera and sequence of those held already."""
         if seen.captured_at_ns > now_ns + FUTURE_MAX_NS:

@@ -163,9 +163,7 @@ def close_changes(plates: PlateState, layout: Layout, together: Floats) -> Close
     return _close(plates, layout, together, rows, change_g, sd_g, joined)
 
 
-def may_close(
-    plates: PlateState, rows: Ints, run_n: Ints, run_g: Floats, run_ns: Ints
-) -> Bools:
+def may_close(plates: PlateState, rows: Ints, run_n: Ints, run_g: Floats, run_ns: Ints) -> Bools:
     """(s,) False where ``close_changes`` could do nothing for these open plates.
 
     A change within noise is over with any run, a clear one not before ``STILL_SLOTS``; and only

@@ -131,9 +131,7 @@ def born(position: Floats, R: Floats) -> tuple[Floats, Floats]:
     return mean, covariance
 
 
-def in_bounds(
-    mean: Floats, covariance: Floats, low: Floats, high: Floats, var_max: Floats
-) -> bool:
+def in_bounds(mean: Floats, covariance: Floats, low: Floats, high: Floats, var_max: Floats) -> bool:
     """True when ``bounded`` would change nothing."""
     at, variance = mean[:2], covariance[XX : YY + 1 : 4]
     inside = (at >= low[:, None]) & (at <= high[:, None]) & (variance <= var_max[:, None])

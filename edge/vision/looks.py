@@ -353,7 +353,8 @@ def _gallery(
     alike = np.where(known.any(axis=2) & of_party, alike, -np.inf)
     room = of_party & ~begun
     own = (alike.max(axis=1) >= MEMBER_MIN) | ~room.any(axis=1)
-    return visit * MEMBERS_MAX + np.where(own, alike.argmax(axis=1), room.argmax(axis=1))
+    member = np.where(own, alike.argmax(axis=1), room.argmax(axis=1))
+    return np.asarray(visit * MEMBERS_MAX + member)
 
 
 def _leaked(identity: Floats, strange: Bools, lost: Bools) -> Floats:

@@ -122,7 +122,9 @@ def _keep_wrists(history: TrackHistory, slot: int, seen: Seen) -> None:
     k, place = there.nonzero()
     if not len(k):
         return
-    history.unlocated.append(Seen(slot, place, seen.rows.take(k, axis=2), seen.body.take(k, axis=1)))
+    history.unlocated.append(
+        Seen(slot, place, seen.rows.take(k, axis=2), seen.body.take(k, axis=1))
+    )
     if len(history.unlocated) == UNLOCATED_MAX:
         _locate_wrists(history)
 
