@@ -1,4 +1,4 @@
-"""The ledger on PostgreSQL: a pool for effects, and one lane of transfers that shares commits.
+"""The ledger on PostgreSQL: a pool for effects, and two lanes of transfers that share commits.
 
 An effect runs in READ COMMITTED and takes row locks; a deadlock, or a race for the same new id, is
 tried again. Transfers that wait together go as one call of a database function and one flush to
@@ -22,6 +22,7 @@ from broker.idempotency import KEPT_S, Answer, Claim, key_reused
 POOL_MAX = 8  # connections of one process: past twice the cores they only wait for each other
 WAITING_MAX = 2048  # requests that may wait
 BATCH_MAX = 256  # transfers a commit
+LANES = 2  # while one waits for the server or its flush, the other is written down
 ATTEMPTS = 8  # of a job that lost a race
 TIMEOUT_S = 60  # no statement, and no idle transaction, lives longer
 CONNECT_S = 10.0
@@ -93,12 +94,14 @@ class PostgresDatabase:
         except UNUSABLE as error:
             raise DatabaseError(f"PostgreSQL: {error or type(error).__name__}") from error
         self._lane: asyncio.Queue[_Waiting] = asyncio.Queue(maxsize=WAITING_MAX)
-        self._carrier = asyncio.create_task(self._carry(), name="transfers")
+        self._carriers = [
+            asyncio.create_task(self._carry(), name=f"transfers {n}") for n in range(LANES)
+        ]
 
     async def close(self) -> None:
-        self._carrier.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await self._carrier
+        for carrier in self._carriers:
+            carrier.cancel()
+        await asyncio.gather(*self._carriers, return_exceptions=True)
         await self._pool.close()
 
     async def submit(self, job: Job[T]) -> T:
