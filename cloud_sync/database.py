@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -21,6 +22,10 @@ SCHEMA_VERSION = 3
 WAL_BYTES_MAX = 64 * 2**20  # the WAL file is cut back to this after a checkpoint
 CACHE_KIB = 16 * 1024
 FULL = 2  # PRAGMA synchronous
+REMEDY = (  # nobody is charged twice: the other side remembers the keys
+    "Put a copy back; or move it aside, and what its journal still holds is asked again under the"
+    " same keys"
+)
 ALARM_KEPT_NS = 30 * 86_400 * 1_000_000_000  # after it was cleared
 ALARMS_PRUNED = 100  # a pass
 
@@ -100,6 +105,11 @@ class Database:
             connection = await aiosqlite.connect(path, isolation_level=None)
             try:
                 await _prepare(connection, path, (SCHEMA, *schemas))
+            except sqlite3.DatabaseError as error:
+                await connection.close()
+                if isinstance(error, sqlite3.OperationalError):  # the disk is full, broken or busy
+                    raise
+                raise SyncStoreError(f"{path} cannot be used: {error}. {REMEDY}") from None
             except BaseException:
                 await connection.close()
                 raise

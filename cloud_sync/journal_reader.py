@@ -47,7 +47,7 @@ class JournalReader:
         """Up to ``ROWS_MAX`` rows after the cursor.
 
         Raises:
-            JournalMissing: no such file, or no outbox table in it yet.
+            JournalMissing: no such file, no database, damaged, or no outbox table in it yet.
             JournalReplaced: the row at the cursor is another one, or rows we read are not in it.
         """
         db = await self._open()
@@ -58,7 +58,7 @@ class JournalReader:
                 " WHERE seq>? ORDER BY seq LIMIT ?",
                 (seq, ROWS_MAX),
             )
-        except sqlite3.OperationalError as error:
+        except sqlite3.DatabaseError as error:  # damaged, no database, or without its tables yet
             await self.close()
             raise JournalMissing(f"{self.path} cannot be read yet: {error}") from None
         return [_fact(*row) for row in rows]

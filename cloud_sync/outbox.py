@@ -341,6 +341,11 @@ class Outbox:
         ((count,),) = await self._db.execute_fetchall(query, (destination,))
         return int(count)
 
+    async def destinations(self) -> list[str]:
+        """Whom the heads are for."""
+        query = "SELECT DISTINCT destination FROM grp_head WHERE head IS NOT NULL ORDER BY 1"
+        return [str(name) for (name,) in await self._db.execute_fetchall(query)]
+
     async def next_due_ns(self, destination: str) -> int | None:
         """The instant at which the next head for this destination may go."""
         query = (

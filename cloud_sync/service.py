@@ -18,6 +18,7 @@ import os
 import random
 import signal
 import socket
+import sqlite3
 import sys
 import time
 from collections.abc import Callable, Coroutine, Sequence
@@ -31,7 +32,7 @@ from cloud_sync import book as book_module
 from cloud_sync import connector, payment_route, standing
 from cloud_sync import outbox as outbox_module
 from cloud_sync.book import Book, Fact
-from cloud_sync.database import Database, SyncStoreError, read_only_uri
+from cloud_sync.database import REMEDY, Database, SyncStoreError, read_only_uri
 from cloud_sync.desk import Command, Desk, replay, resume, void
 from cloud_sync.destinations import Destination
 from cloud_sync.endpoints import endpoints, policy_of, terms_of
@@ -57,6 +58,7 @@ POLL_NS = 200_000_000  # journal and commands: a receipt is not later than this 
 HEARTBEAT_NS = 5_000_000_000
 NS = 1_000_000_000
 JOURNAL_REMEDY = "Nothing new is imported; the queue goes on. Put the right journal back."
+REMEDY_NOBODY = "Put its [[webhook]] back to send them; until then they hold up nobody else."
 DRAIN_PROBES = 2  # --drain gives a barred destination this many chances
 
 ALARMING = (Verdict.REFUSED, Verdict.BARRED, Verdict.GONE)
@@ -79,6 +81,12 @@ def main(config: Path, *, drain: bool = False) -> int:
     except (ConfigError, EndpointError, HookError, RouteError, SecretError) as error:
         print(f"walkout sync: {error}", file=sys.stderr)
         return EX_CONFIG
+    except sqlite3.DatabaseError as error:
+        if isinstance(error, sqlite3.OperationalError):  # the disk is broken, full or busy
+            log.critical("the sync process ends; its supervisor starts it anew", exc_info=True)
+            return 1
+        print(f"walkout sync: {config}: paths.sync is damaged: {error}. {REMEDY}", file=sys.stderr)
+        return 2
     except (*(SyncStoreError, SettlementError, JournalMissing, JournalReplaced, OSError),) as error:
         print(f"walkout sync: {error}", file=sys.stderr)
         return 2
@@ -173,6 +181,7 @@ class Service:
         self._answers: list[tuple[Request, Answer]] = []
         self._submitted: list[_Submitted] = []
         self._cursor = (0, "")
+        self._nobodys: list[str] = []  # destinations that are waited for and not configured
         self._caught_up = False  # every journal row that was there is imported
         self._shown: Sequence[tuple[str, str]] = []  # availability as the file has it
         self._journal_alarm: bool | None = None  # not known after a start
@@ -185,8 +194,22 @@ class Service:
             if name in self.destinations:
                 self.destinations[name].disabled = reason
         self._cursor = await self.book.cursor()
+        self._nobodys = await self._say_whose_receiver_is_gone()
         self._spawn(self._check_file())
         notify("READY=1")
+
+    async def _say_whose_receiver_is_gone(self) -> list[str]:
+        """Destinations that requests wait for and the configuration does not have any more."""
+        waited_for = await self.outbox.destinations()
+        gone = [name for name in waited_for if name not in self.destinations]
+        now_ns = self.clock.now_ns()
+        async with self.database.transaction():
+            for name in self.destinations:
+                await self.database.clear_alarm(f"gone:{name}", now_ns)
+            for name in gone:
+                detail = f"requests wait for {name}, which is not configured. {REMEDY_NOBODY}"
+                await self.database.raise_alarm(f"gone:{name}", "warning", detail, now_ns)
+        return gone
 
     async def _check_file(self) -> None:
         """A damaged file is found now, beside the work, not at the row that is needed."""
@@ -197,7 +220,7 @@ class Service:
         ):
             row = await cursor.fetchone()
         if row is None or row[0] != "ok":
-            raise SyncStoreError(f"{self.database.path} is damaged: {row}. Restore it.")
+            raise SyncStoreError(f"{self.database.path} is damaged: {row}. {REMEDY}")
 
     async def submit(self, requests: Sequence[NewRequest]) -> None:
         """Queue requests of another task; they are on the disk when this returns.
@@ -414,6 +437,8 @@ class Service:
         for destination in self.destinations.values():
             if destination.disabled or (destination.barred and destination.probes >= DRAIN_PROBES):
                 left -= await self.outbox.waiting_behind(destination.name)
+        for name in self._nobodys:
+            left -= await self.outbox.waiting_behind(name)
         if left:
             return None
         return 1 if await self.outbox.open_count() else 0
