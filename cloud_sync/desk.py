@@ -17,13 +17,14 @@ from pathlib import Path
 import msgspec
 
 from cloud_sync import catalogue, demand_desk
-from cloud_sync.book import Book, Round
+from cloud_sync.book import Book
 from cloud_sync.demand_desk import DemandError
 from cloud_sync.demands import Demand
 from cloud_sync.hooks import MAIN, WEBHOOK, Hook, is_webhook
 from cloud_sync.outbox import NewRequest, NotParked
 from cloud_sync.outcomes import BadAnswer, read
 from cloud_sync.purchase import Operation, RefundBody, SettlementError
+from cloud_sync.round import Round
 from messages.contract import (
     AdjustRequest,
     CaptureRequest,

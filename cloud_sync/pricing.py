@@ -9,10 +9,10 @@ rounded half up, the one rounding there is.
 
 from __future__ import annotations
 
+from cloud_sync.entries import auth_events, wall_ns
 from cloud_sync.purchase import charged_lines
 from cloud_sync.wall_time import rfc3339
 from messages.contract import (
-    AuthEvent,
     CartItem,
     PurchaseLine,
     PurchaseReply,
@@ -52,16 +52,6 @@ def purchase_request(cart: CartClosed, store: StoreId) -> PurchaseRequest:
     )
 
 
-def auth_events(cart: CartClosed) -> list[AuthEvent]:
-    """Every credential of the trip, the first one first."""
-    first = AuthEvent(id=cart.credential, timestamp=rfc3339(cart.started_at_wall_ns))
-    later = (
-        AuthEvent(id=one.credential, timestamp=rfc3339(_wall_ns(one.at_ns, cart)))
-        for one in cart.joined
-    )
-    return [first, *later]
-
-
 def check_reply(
     asked: PurchaseRequest, reply: PurchaseReply, currency: str
 ) -> tuple[tuple[PricedLine, ...], Money]:
@@ -98,14 +88,9 @@ def _item(line: CartLine, cart: CartClosed) -> CartItem:
         quantity=Quantity(value=line.quantity, unit=line.unit),
         lineItemId=line.line,
         confidence=round(line.probability, 6),
-        takenAt=rfc3339(_wall_ns(line.taken_at_ns, cart)),
+        takenAt=rfc3339(wall_ns(line.taken_at_ns, cart)),
         evidence=_evidence(line.evidence, cart),
     )
-
-
-def _wall_ns(at_ns: int, cart: CartClosed) -> int:
-    """Store time as wall time, by the visit's own end as anchor."""
-    return cart.ended_at_wall_ns - (cart.ended_at_ns - at_ns)
 
 
 def _evidence(evidence: Evidence, cart: CartClosed) -> dict[str, str]:
@@ -121,8 +106,8 @@ def _evidence(evidence: Evidence, cart: CartClosed) -> dict[str, str]:
         "note": evidence.note,
     }
     if evidence.ended_at_ns:
-        fields["startedAt"] = rfc3339(_wall_ns(evidence.started_at_ns, cart))
-        fields["endedAt"] = rfc3339(_wall_ns(evidence.ended_at_ns, cart))
+        fields["startedAt"] = rfc3339(wall_ns(evidence.started_at_ns, cart))
+        fields["endedAt"] = rfc3339(wall_ns(evidence.ended_at_ns, cart))
     return {name: text for name, text in fields.items() if text}
 
 

@@ -17,7 +17,6 @@ import logging
 import os
 import random
 import signal
-import socket
 import sqlite3
 import sys
 import time
@@ -40,6 +39,7 @@ from cloud_sync.hooks import HookError
 from cloud_sync.http_sender import Endpoint, EndpointError, Sender
 from cloud_sync.journal_reader import JournalMissing, JournalReader, JournalReplaced
 from cloud_sync.link_report import LinkReport
+from cloud_sync.notify import notify
 from cloud_sync.outbox import NewRequest, Outbox, Request
 from cloud_sync.outcomes import Answer, Verdict
 from cloud_sync.owing_report import OwingReport
@@ -442,17 +442,6 @@ class Service:
         if left:
             return None
         return 1 if await self.outbox.open_count() else 0
-
-
-def notify(state: str) -> None:
-    """Tell systemd, where it started us (sd_notify(3)); elsewhere do nothing."""
-    address = os.environ.get("NOTIFY_SOCKET", "")
-    if not address:
-        return
-    if address.startswith("@"):  # abstract namespace
-        address = "\0" + address[1:]
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notifier, contextlib.suppress(OSError):
-        notifier.sendto(state.encode(), address)
 
 
 def _stop_on_signals(stop: Callable[[], None]) -> None:

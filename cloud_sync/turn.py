@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from cloud_sync.pricing import auth_events
+from cloud_sync.entries import auth_events
 from cloud_sync.purchase import (
     OPEN_RECEIPTS,
     Ask,

@@ -57,7 +57,9 @@ def test_who_is_refused_inside_is_an_alarm_until_the_exit_and_then_unpaid(
     entry = {"entry_check": "retailer"} if "strangers" in cloud else {}
     systems = told(story, tmp_path, **cloud, **entry)
     assert systems.captured == {}
-    assert [body["type"] for _, body in systems.webhooks] == ["payment.declined"]
+    assert [one["message"] for one in views.deliveries(tmp_path / "sync.db")] == [
+        "v1:payment.declined"
+    ]
 
 
 def test_a_refusal_that_comes_after_the_cart_is_no_alarm_but_unpaid(tmp_path: Path) -> None:
