@@ -1569,6 +1569,12 @@ def bench(
     with_long: Annotated[
         bool, typer.Option("--long", help="carts: day-long scenarios too.")
     ] = False,
+    sweep: Annotated[
+        bool, typer.Option("--sweep", help="carts: accuracy while one thing gets worse.")
+    ] = False,
+    picture: Annotated[
+        Path | None, typer.Option(help="carts --sweep: draw it as SVG here.")
+    ] = None,
 ) -> None:
     """A benchmark, its peers in the same run."""
     import importlib
@@ -1602,10 +1608,20 @@ def bench(
         from bench.carts import Request
         from bench.carts import main as carts
 
-        asked = Request.of(seeds=seeds, scenarios=scenarios, workers=workers, long=with_long)
+        if picture is not None and not sweep:
+            _fail("--picture draws the sweep; add --sweep")
+        asked = Request.of(
+            seeds=seeds,
+            scenarios=scenarios,
+            workers=workers,
+            long=with_long,
+            sweep=sweep,
+            picture=picture,
+        )
         _exit(_or_fail(lambda: carts(as_json, asked)))
-    if seeds or scenarios or workers or with_long:
-        _fail(f"--seeds, --scenarios, --workers and --long are for the carts bench, not for {name}")
+    if seeds or scenarios or workers or with_long or sweep or picture:
+        options = "--seeds, --scenarios, --workers, --long, --sweep and --picture"
+        _fail(f"{options} are for the carts bench, not for {name}")
     _exit(importlib.import_module(benches[name]).main(json_output=as_json))
 
 

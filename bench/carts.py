@@ -14,24 +14,20 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-import numpy as np
-from scipy.stats import beta
-
+from bench import carts_picture, carts_sweep
 from bench.carts_baselines import METHODS
 from bench.carts_crowd import step_ms_by_people
+from bench.carts_figures import figures, where_time_goes
 from bench.carts_run import OURS, Played, played
 from bench.measured import ONE_THREAD, machine
-from sim.score import RunScore
-from sim.score_metrics import percentiles, rates, table_of, totals
 from sim.script import Scenario
 from sim.suite import cores, seeds_of, select
 
 SEEDS = "101"  # held out: 1-34, 51-54, 71-74, 81-83 and 91-94 were looked at while it was built
 SCENARIOS = "hard-*,adversarial-*,ordinary-*"
-KINDS = ("hard", "adversarial", "ordinary")
-LEVEL = 0.95  # of the upper bound, one-sided
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,21 +38,36 @@ class Request:
     scenarios: str = SCENARIOS
     workers: int = 1
     long: bool = False
+    sweep: bool = False
+    picture: Path | None = None
 
     @staticmethod
-    def of(*, seeds: str, scenarios: str, workers: int, long: bool) -> Request:
+    def of(
+        *,
+        seeds: str,
+        scenarios: str,
+        workers: int,
+        long: bool,
+        sweep: bool = False,
+        picture: Path | None = None,
+    ) -> Request:
         """With the defaults for what was not said."""
         return Request(
-            seeds=seeds or SEEDS,
-            scenarios=scenarios or SCENARIOS,
+            seeds=seeds or (carts_sweep.SEEDS if sweep else SEEDS),
+            scenarios=scenarios or (carts_sweep.SCENARIOS if sweep else SCENARIOS),
             workers=workers or cores(),
             long=long,
+            sweep=sweep,
+            picture=picture,
         )
 
 
 def main(json_output: bool, request: Request | None = None) -> int:
     """Run and print: one JSON object, or a table; 1 when a run crashed."""
-    found = run(request or Request(workers=cores()))
+    asked = request or Request(workers=cores())
+    if asked.sweep:
+        return _sweep(asked, json_output=json_output)
+    found = run(asked)
     if json_output:
         sys.stdout.write(json.dumps(found) + "\n")
     else:
@@ -108,6 +119,32 @@ def show(found: dict[str, Any]) -> None:
     Console().print(table)
 
 
+def sweep(request: Request) -> dict[str, Any]:
+    """Accuracy while one thing gets worse; some six minutes of one core with the defaults."""
+    chosen = select(request.scenarios, with_long=request.long)
+    jobs = carts_sweep.jobs(chosen, seeds_of(request.seeds))
+    runs = play_all(jobs, request.workers)
+    return {
+        "bench": "carts",
+        "sweep": carts_sweep.table(runs),
+        "scenarios": [one.name for one in chosen],
+        "seeds": request.seeds,
+        "crashed_runs": sum(one.scores[OURS].crashed is not None for one in runs),
+        "machine": machine(),
+    }
+
+
+def _sweep(request: Request, *, json_output: bool) -> int:
+    found = sweep(request)
+    if request.picture is not None:
+        request.picture.write_text(carts_picture.draw(found), encoding="utf-8")
+    if json_output:
+        sys.stdout.write(json.dumps(found) + "\n")
+    else:
+        carts_picture.show(found)
+    return int(found["crashed_runs"] > 0)
+
+
 Job = tuple[Scenario, int]
 
 
@@ -141,60 +178,3 @@ def _ended(jobs: Sequence[tuple[int, Scenario, int]], workers: int) -> Iterator[
 def _played(job: tuple[int, Scenario, int]) -> tuple[int, Played]:
     index, scenario, seed = job
     return index, played(scenario, seed)
-
-
-# --- figures ------------------------------------------------------------------------------------
-
-
-def figures(runs: Sequence[Played], method: str) -> dict[str, Any]:
-    """Pooled, then each kind with its prefix, then the times."""
-    scores = [one.scores[method] for one in runs]
-    found = of_scores(scores)
-    for kind in KINDS:
-        mine = [score for score in scores if score.kind == kind]
-        if mine:
-            found |= {f"{kind}_{name}": value for name, value in of_scores(mine).items()}
-    spent_ms = np.concatenate([np.zeros(1), *(one.step_ms[method] for one in runs)])
-    store_s = sum(one.store_s for one in runs)
-    return found | {
-        "crashed_runs": sum(score.crashed is not None for score in scores),
-        "realtime_factor": round(1000 * store_s / max(float(spent_ms.sum()), 1e-9), 2),
-        "step_ms_p50": round(float(np.percentile(spent_ms, 50)), 3),
-        "step_ms_p99": round(float(np.percentile(spent_ms, 99)), 3),
-    }
-
-
-def of_scores(scores: Sequence[RunScore]) -> dict[str, Any]:
-    """The measures of ``walkout score``, flat, with counts and the bound of over-charges."""
-    visits = [visit for score in scores for visit in score.visits]
-    table = table_of(visits)
-    sums = totals(table)
-    over, charged = sums["over_lines"], sums["charged_lines"]
-    latency = percentiles([v.latency_s for v in visits if v.latency_s is not None])
-    known = {name: None if x is None else round(x, 5) for name, x in rates(table).items()}
-    return {
-        "visits": sums["visits"],
-        **known,
-        "overcharged_per_1000_lines_upper95": upper_per_1000(over, charged),
-        "overcharged_lines": over,
-        "charged_lines": charged,
-        "true_lines": sums["true_lines"],
-        **{f"receipt_latency_s_{name}": value for name, value in latency.items()},
-    }
-
-
-def upper_per_1000(over: int, lines: int) -> float | None:
-    """One-sided 95 % upper bound of a rate: exact for any count; None of no lines."""
-    if not lines:
-        return None
-    bound = 1.0 if over >= lines else float(beta.ppf(LEVEL, over + 1, lines - over))
-    return round(1000 * bound, 3)
-
-
-def where_time_goes(runs: Sequence[Played]) -> dict[str, float]:
-    """Shares of the engine's CPU time."""
-    total_s = sum(one.stage_s.get("engine", 0.0) for one in runs) or 1.0
-    names = sorted({name for one in runs for name in one.stage_s} - {"engine"})
-    shares = {n: sum(one.stage_s.get(n, 0.0) for one in runs) / total_s for n in names}
-    shares["other"] = 1 - sum(shares.values())
-    return {name: round(share, 4) for name, share in shares.items()}

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import tempfile
 import time
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +36,9 @@ from sim.script import Scenario
 from sim.world import Options
 
 OURS = "ours"
+TRUTH_STEPS = 8  # tracks are of up to half a second ago
+LOOK_STEPS = 5  # two looks a second are enough for a median
+INSIDE_M = 0.5  # beyond the wall with the gates, which stands at y = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -46,6 +50,8 @@ class Played:
     stage_s: dict[str, float]
     store_s: float
     weight_steps: int
+    people_mean: float  # inside
+    floor_error_m: float  # median distance of somebody inside from the nearest track
 
 
 def played(scenario: Scenario, seed: int) -> Played:
@@ -69,6 +75,8 @@ def played(scenario: Scenario, seed: int) -> Played:
         stage_s=stand.watch.spent_s,
         store_s=done.now_ns / NS,
         weight_steps=stand.weight_steps,
+        people_mean=float(np.mean(stand.inside or [0])),
+        floor_error_m=float(np.median(stand.errors_m or [0.0])),
     )
 
 
@@ -79,6 +87,9 @@ class _Stand:
         self.done, self.watch = done, Stopwatch(clock=time.process_time)
         self.step_ms: dict[str, list[float]] = {name: [] for name in (OURS, *METHODS)}
         self.weight_steps = 0
+        self.inside: list[int] = []
+        self.errors_m: list[float] = []
+        self._where: deque[tuple[int, list[tuple[str, float, float]]]] = deque(maxlen=TRUTH_STEPS)
         self._baselines = {name: Baseline(done.config, method) for name, method in METHODS.items()}
         self._detector = Detector(done.config, WINNER_LEARNED)
         self._batches: list[ShelfSamples] = []
@@ -116,6 +127,7 @@ class _Stand:
                     baseline.visit_started(event.visit, event.kind)
         assert self._steps is not None
         self.weight_steps += len(self._steps)
+        self._look_at_people(now_ns)
         shared_s = spent_s["engine"] - spent_s["carts"] - spent_s["sensors"]
         people, plates = self.done.engine.people, len(self.done.config.plates)
         for name, baseline in self._baselines.items():
@@ -127,6 +139,19 @@ class _Stand:
                 found, own_s = events_of_steps(self._steps), shared_s + spent_s["sensors"]
             baseline.step(now_ns, found, people)
             self.step_ms[name].append(1000 * (own_s + time.process_time() - began_s))
+
+    def _look_at_people(self, now_ns: int) -> None:
+        """How far everybody is from the nearest track, at the instant that the tracks are of."""
+        self._where.append((now_ns, self.done.world.positions()))
+        self.inside.append(self.done.world.people_inside)
+        tracks = self.done.engine.people.tracks
+        if len(self.inside) % LOOK_STEPS or not len(tracks.track_id):
+            return
+        there = min(self._where, key=lambda one: abs(one[0] - tracks.at_ns))[1]
+        for _, x_m, y_m in there:
+            if y_m > INSIDE_M:
+                apart_m = np.linalg.norm(tracks.position_store_m - (x_m, y_m), axis=1)
+                self.errors_m.append(float(apart_m.min()))
 
     def scores(self, about: dict[str, Any], folder: Path) -> dict[str, RunScore]:
         """Every method's receipts beside the truth; of a crashed run, all of them crashed."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 
-from bench import carts, carts_run
+from bench import carts, carts_picture, carts_run, carts_sweep
 from bench.carts_baselines import (
     METHODS,
     Book,
@@ -18,6 +19,7 @@ from bench.carts_baselines import (
     events_of_reports,
 )
 from bench.carts_crowd import weight_step_ms
+from bench.carts_figures import upper_per_1000
 from bench.carts_run import OURS, Played, played
 from bench.weight_match import Report
 from sim.first_store import scaled
@@ -141,10 +143,10 @@ def test_an_event_on_plates_that_lie_apart_is_two(book: Book) -> None:
 
 def test_the_upper_bound_of_over_charges_is_exact() -> None:
     # 0 of n: 1 - 0.05 ** (1 / n); the "rule of three" says about 3 in n.
-    assert carts.upper_per_1000(0, 3000) == pytest.approx(1000 * (1 - 0.05 ** (1 / 3000)), abs=1e-3)
-    assert carts.upper_per_1000(2, 10) == pytest.approx(506.9, abs=0.1)  # tables: 0.5069
-    assert carts.upper_per_1000(4, 4) == 1000.0
-    assert carts.upper_per_1000(0, 0) is None
+    assert upper_per_1000(0, 3000) == pytest.approx(1000 * (1 - 0.05 ** (1 / 3000)), abs=1e-3)
+    assert upper_per_1000(2, 10) == pytest.approx(506.9, abs=0.1)  # tables: 0.5069
+    assert upper_per_1000(4, 4) == 1000.0
+    assert upper_per_1000(0, 0) is None
 
 
 def test_figures_are_the_same_whatever_the_number_of_workers(easy: Played) -> None:
@@ -179,3 +181,31 @@ def test_a_run_that_crashes_counts_as_crashed_for_every_way(
 
 def test_the_cost_of_a_weight_step_is_measured_with_people_elsewhere() -> None:
     assert weight_step_ms(scaled(350), 5, takes=4) > 0
+
+
+def test_each_axis_of_the_sweep_makes_one_thing_worse_and_leaves_the_rest() -> None:
+    jobs = carts_sweep.jobs([EASY], [101])
+    assert len(jobs) == sum(len(axis.levels) for axis in carts_sweep.AXES)
+    for axis in carts_sweep.AXES:
+        made = [axis.worse(EASY, level) for level in axis.levels]
+        assert len({repr(one) for one in made}) == len(made), axis.name
+        same = [(one.name, one.parties, one.duration_s, one.faults) for one in made]
+        assert same == [same[0]] * len(made)
+    assert carts_sweep.AXES[0].worse(EASY, 3.0).quirks.noise == 3.0
+    assert carts_sweep.AXES[1].worse(EASY, 20).background.people_max == 20
+
+
+def test_the_sweep_is_a_table_and_a_picture_with_every_level_and_method(easy: Played) -> None:
+    jobs = carts_sweep.jobs([EASY], [101])
+    swept = carts_sweep.table([easy] * len(jobs))
+    found = {"sweep": swept, "scenarios": ["easy"], "seeds": "101"}
+    assert [row["level"] for row in swept["noise"]["rows"]] == [0.5, 1.0, 3.0, 8.0]
+    for axis in swept.values():
+        for row in axis["rows"]:
+            assert row[OURS]["visit_f1_mean"] == 1.0
+            assert 0 < row["people_inside_mean"] <= 1
+            assert 0 < row["floor_error_m_median"] < 1
+    root = ElementTree.fromstring(carts_picture.draw(found))
+    lines = [one for one in root.iter() if one.tag.endswith("polyline")]
+    assert len(lines) == len(swept) * len(carts_picture.ROWS) * (1 + len(METHODS))
+    assert {len(one.attrib["points"].split()) for one in lines} == {4}
