@@ -13,6 +13,7 @@ import multiprocessing
 import os
 import sys
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -167,8 +168,10 @@ def _ended(jobs: Sequence[tuple[int, Scenario, int]], workers: int) -> Iterator[
     before = dict(os.environ)
     os.environ.update(dict.fromkeys(ONE_THREAD, "1"))
     try:
-        with multiprocessing.get_context("spawn").Pool(workers) as pool:
-            yield from pool.imap_unordered(_played, jobs)
+        spawn = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(workers, mp_context=spawn) as pool:
+            for done in as_completed([pool.submit(_played, job) for job in jobs]):
+                yield done.result()
     finally:
         for name in ONE_THREAD:
             os.environ.pop(name, None)
