@@ -18,6 +18,7 @@ from messages.arrays import Bools, Floats, Ints
 
 CONFIRM_HITS = 3  # false boxes repeat at one place twice, hardly ever three times
 CONFIRM_AGE_NS = 150_000_000
+STEADY = 0.4  # share of instants that show a person whom one camera sees; false boxes come seldom
 TENTATIVE_UNSEEN_NS = 250_000_000
 PENDING_UNSEEN_NS = 1_000_000_000
 LEAVING_UNSEEN_NS = 1_000_000_000
@@ -30,6 +31,7 @@ DISTINCT_NS = 1_000_000_000  # how long one camera's two boxes speak for two peo
 DUPLICATE_M = 0.50  # two views of one person, biased boxes included; bodies so near show as two
 TWIN_M = 0.90  # two views of one person whose feet one camera guesses badly, for seconds
 TWIN_AGE_NS = 1_000_000_000  # two people so near show as two boxes of one camera by then
+GATE_WAIT_NS = 3_000_000_000  # the gate's word on a passage arrives well within it
 NEVER_NS = 2**62
 SPACINGS_UNSEEN = 2.5  # slow cameras: unseen means that images came and showed nothing
 
@@ -48,6 +50,13 @@ def confirm(people: People, at_ns: int) -> None:
     ready &= at_ns - people.born_ns >= CONFIRM_AGE_NS
     people.phase[ready] = PENDING
     people.confirmed_ns[ready] = at_ns
+
+
+def steady(people: People, rows: Ints, at_ns: int, spacing_ns: int) -> Bools:
+    """(k,) seen in a good part of the instants since they began, and lately: no false boxes."""
+    age_ns = at_ns - people.born_ns[rows]
+    lately = at_ns - people.last_seen_ns[rows] <= patience(TENTATIVE_UNSEEN_NS, spacing_ns)
+    return np.asarray(lately & (people.hits[rows] >= STEADY * age_ns / spacing_ns))
 
 
 def wanted(people: People, at_ns: int, spacing_ns: int) -> Bools:
@@ -101,8 +110,12 @@ def strangers(people: People) -> Bools:
 
 
 def unaccounted(people: People) -> Bools:
-    """(n,) of nobody known, and of nobody who came in: perhaps another view of somebody."""
-    return np.asarray(~people.from_gate & _nobody(people))
+    """(n,) of nobody known, and of nobody who came in: perhaps another view of somebody.
+
+    Whoever comes in passes a gate that says so in time.
+    """
+    coming = people.from_gate & (people.last_seen_ns - people.born_ns < GATE_WAIT_NS)
+    return np.asarray(~coming & _nobody(people))
 
 
 def duplicates(people: People, i: Ints, j: Ints, at_ns: int, views: Ints | None = None) -> Bools:
@@ -151,7 +164,11 @@ def bequeath(people: People, keep: Bools) -> None:
     Identities of the tracks that stay grow by what those that go had of the same visits, out of
     their own share of nobody known.
     """
-    gone = people.identity[~keep, :-1].sum(axis=0)
+    give_back(people, people.identity[~keep, :-1].sum(axis=0), keep)
+
+
+def give_back(people: People, gone: Floats, keep: Bools) -> None:
+    """Identities (v,) that some track was taken for, to those of ``keep`` who may be them."""
     if not gone.any():
         return
     held = people.identity[:, :-1] * keep[:, None]

@@ -33,7 +33,10 @@ SIGHTINGS_MAX = 16  # images kept until they are taken in together: a look's are
 SURE = 0.98  # identity from which a track shows what the visit looks like
 DOUBT = 0.999  # below it a track is compared with the galleries
 AGAIN_NS = 3_000_000_000  # looks change: so much later they are looked at again
+STALE_S = 20.0  # a camera's mean that old says little
+LAGS_S = (3.0, 8.0, 25.0)  # classes of the time between two means
 EVIDENCE_MAX = 12.0  # log likelihood ratio of one look; no descriptor is surer than that
+STRANGE_LOOK = -4.0  # of one camera: one look in fifty is of an arm, a bag, somebody else's coat
 TEMPER = 0.6  # galleries of those in doubt are older than those that the normals were learned on
 MEMBERS_MAX = 4  # of a party that have a gallery each
 LEAK = 1e-4  # of each identity may be anybody's: an exchange that places did not show
@@ -46,7 +49,8 @@ MISMATCH = -3.0  # log likelihood ratio to the own visit, below which that is co
 ROUNDS, SETTLED = 60, 1e-3  # of Sinkhorn's iteration, until it hardly moves
 # Moments before anything was learned: mean and variance of the cosine for the same person and for
 # two people, as good as this many observations. Colour stripes on real recordings (PETS09-S2L1).
-SAME, DIFFERENT = (0.65, 0.04), (0.0, 0.10)
+SAME = ((0.65, 0.04), (0.60, 0.05), (0.55, 0.06), (0.50, 0.06))  # after each class of lag
+DIFFERENT = (0.0, 0.10)
 PRIOR = 20.0
 LEARNED_MAX = 2_000.0  # observations; later ones replace earlier ones
 VARIANCE_MIN = 0.002
@@ -58,26 +62,34 @@ class Means:
 
     vector: Floats32 = field(default_factory=lambda: np.zeros((0, 0, 0), np.float32))  # (r, c, d)
     images: Floats32 = field(default_factory=lambda: np.zeros((0, 0), np.float32))  # (r, c)
+    begun_ns: Ints = field(default_factory=lambda: np.zeros((0, 0), np.int64))  # (r, c)
+    of_s: Floats = field(default_factory=lambda: np.zeros((0, 0)))  # (r, c) mean time, likewise
 
     def __len__(self) -> int:
         return len(self.images)
 
     def keep(self, rows: Ints) -> None:
         self.vector, self.images = self.vector[rows], self.images[rows]
+        self.begun_ns, self.of_s = self.begun_ns[rows], self.of_s[rows]
 
     def append(self, rows: int) -> None:
         """Rows of which nothing is known."""
+        c = self.images.shape[1]
         self.vector = np.concatenate((self.vector, np.zeros((rows, *self.vector.shape[1:]), "f4")))
-        self.images = np.concatenate((self.images, np.zeros((rows, self.images.shape[1]), "f4")))
+        self.images = np.concatenate((self.images, np.zeros((rows, c), "f4")))
+        self.begun_ns = np.concatenate((self.begun_ns, np.zeros((rows, c), np.int64)))
+        self.of_s = np.concatenate((self.of_s, np.zeros((rows, c))))
 
     def fit(self, rows: int, cameras: int, dimensions: int) -> None:
         """Have this shape; what was known of other cameras or another descriptor is forgotten."""
         if self.vector.shape != (rows, cameras, dimensions):
             self.vector = np.zeros((rows, cameras, dimensions), np.float32)
             self.images = np.zeros((rows, cameras), np.float32)
+            self.begun_ns = np.zeros((rows, cameras), np.int64)
+            self.of_s = np.zeros((rows, cameras))
 
-    def see(self, sightings: Sequence[Sighted], rate: float) -> None:
-        """Take in what some images showed, the oldest first.
+    def see(self, sightings: Sequence[Sighted], rate: float, at_ns: int) -> None:
+        """Take in what some images showed until now, the oldest first.
 
         The n-th vector of a mean counts p = max(1 / n, rate) in it and what was before 1 - p: so
         each counts p times the (1 - p) of those that follow, which is worked out for all at once.
@@ -88,12 +100,15 @@ class Means:
             vector[k, seen.row, seen.camera] = seen.vector  # of row -1: into the one not looked at
         vector = vector[:, :r]
         shown = vector.any(axis=3)
+        some = shown.any(axis=0)
+        self.begun_ns[some & (self.images == 0)] = at_ns
         images = self.images + shown.cumsum(axis=0, dtype=np.float32)
         part = shown * np.maximum(1.0 / np.maximum(images, 1.0), np.float32(rate))
         remains = (1.0 - part)[::-1].cumprod(axis=0)[::-1]
         part[:-1] *= remains[1:]
         self.vector *= remains[0, :, :, None]
         self.vector += np.einsum("krc,krcd->rcd", part, vector)
+        self.of_s += (1.0 - remains[0]) * (at_ns * 1e-9 - self.of_s)
         self.images = images[-1]
 
 
@@ -119,10 +134,13 @@ class Looks:
     verified_ns: Ints = field(default_factory=lambda: np.zeros(0, np.int64))  # (v,) last time
     begun_ns: Ints = field(default_factory=lambda: np.zeros(0, np.int64))  # (v,) of the gallery
     looked_ns: int = -1
-    compared_ns: Ints = field(default_factory=lambda: np.zeros(0, np.int64))  # (n,) of tracks
-    compared: Ints = field(default_factory=lambda: np.zeros(0, np.int64))  # (n,) how often anew
+    weighed_ns: Ints = field(default_factory=lambda: np.zeros((0, 0), np.int64))  # (n, c) of tracks
+    weighed: Ints = field(default_factory=lambda: np.zeros((0, 0), np.int64))  # (n, c) as evidence
     proven: Bools = field(default_factory=lambda: np.zeros(0, np.bool_))  # (n,) see ``_remember``
-    moments: Floats = field(default_factory=lambda: np.array([[*SAME, PRIOR], [*DIFFERENT, PRIOR]]))
+    # (lags + 1, 3) mean, variance, observations: same person by lag, different people.
+    moments: Floats = field(
+        default_factory=lambda: np.array([[*x, PRIOR] for x in (*SAME, DIFFERENT)])
+    )
 
     @property
     def used(self) -> bool:
@@ -135,31 +153,35 @@ class Looks:
         place[rows] = np.arange(len(rows))
         self._move_sightings(place)
         self.tracks.keep(rows)
-        self.compared_ns, self.compared = self.compared_ns[rows], self.compared[rows]
+        self.weighed_ns, self.weighed = self.weighed_ns[rows], self.weighed[rows]
         self.proven = self.proven[rows]
 
     def append(self, tracks: int) -> None:
         self.tracks.append(tracks)
-        nothing = np.zeros(tracks, np.int64)
-        self.compared_ns = np.concatenate((self.compared_ns, nothing))
-        self.compared = np.concatenate((self.compared, nothing))
-        self.proven = np.concatenate((self.proven, nothing > 0))
+        nothing = np.zeros((tracks, self.weighed.shape[1]), np.int64)
+        self.weighed_ns = np.concatenate((self.weighed_ns, nothing))
+        self.weighed = np.concatenate((self.weighed, nothing))
+        self.proven = np.concatenate((self.proven, np.zeros(tracks, np.bool_)))
 
-    def see(self, track: Ints, camera: Ints, vector: Floats32, cameras: int) -> None:
-        """Vectors (k, d) of tracks, seen by cameras (k,), each pair at most once."""
+    def see(
+        self, track: Ints, camera: Ints, vector: Floats32, cameras: int, at_ns: int = 0
+    ) -> None:
+        """Vectors (k, d) of tracks, seen by cameras (k,) now, each pair at most once."""
         d = vector.shape[1]
         if self.tracks.vector.shape[1:] != (cameras, d):
             self.sightings = []
+            self.weighed = np.zeros((len(self.tracks), cameras), np.int64)
+            self.weighed_ns = self.weighed.copy()
         self.tracks.fit(len(self.tracks), cameras, d)
         self.visits.fit(len(self.visits), cameras, d)
         self.sightings.append(Sighted(track, camera, vector))
         if len(self.sightings) == SIGHTINGS_MAX:
-            self.take_in()
+            self.take_in(at_ns)
 
-    def take_in(self) -> None:
+    def take_in(self, at_ns: int) -> None:
         """The sightings so far into the means."""
         if self.sightings:
-            self.tracks.see(self.sightings, RATE)
+            self.tracks.see(self.sightings, RATE, at_ns)
             self.sightings = []
 
     def _move_sightings(self, place: Ints) -> None:
@@ -190,8 +212,7 @@ class Looks:
         place[tracks] = -1
         self._move_sightings(place)
         self.tracks.images[tracks] = 0.0
-        self.compared_ns[tracks] = 0
-        self.compared[tracks] = 0
+        self.weighed[tracks] = 0
         self.proven[tracks] = False
 
 
@@ -223,78 +244,135 @@ def look(
             they may well be those.
     """
     looks.looked_ns = at_ns
-    looks.take_in()
+    looks.take_in(at_ns)
     if identity.shape[1] == 1:
         return identity
-    cosine, known = _cosines(looks)
-    ratio, member = _ratios(looks.moments, cosine, known)
-    sure = settled & (identity[:, :-1].max(axis=1) >= SURE)
+    pairs = _compared(looks)
     visit = identity[:, :-1].argmax(axis=1)
-    own = ratio[np.arange(len(visit)), visit]
-    due = settled & (at_ns - looks.compared_ns >= AGAIN_NS) & known.any(axis=(1, 2, 3))
-    _learn(looks, cosine, known, visit, member, due & sure & (own > MISMATCH))
-    strange = strange & due & lost.any()
-    doubt = due & ((identity.max(axis=1) < DOUBT) | (own < MISMATCH)) | strange
-    looks.compared_ns[due] = at_ns
+    sure = settled & (identity[:, :-1].max(axis=1) >= SURE)
+    doubtful = settled & (identity.max(axis=1) < DOUBT) | strange
+    due = _due(looks, settled, doubtful, at_ns)
+    ratio, member = _ratios(looks.moments, pairs, due / (looks.weighed + 1.0) ** 2)
+    rows = np.arange(len(visit))
+    own = ratio[rows, visit]
+    _learn(
+        looks, pairs, visit, member, due & (looks.weighed == 0) & (sure & (own > MISMATCH))[:, None]
+    )
+    strange = strange & due.any(axis=1) & lost.any()
+    doubt = due.any(axis=1) & ((doubtful & ~strange) | (own < MISMATCH)) | strange
+    looks.weighed_ns[due] = at_ns
+    looks.weighed[due] += 1
     alone = identity.sum(axis=0)[visit] < ALONE_MAX
-    looks.verified_ns[visit[due & sure & alone & (own >= VERIFIED)]] = at_ns
+    looks.verified_ns[visit[sure & alone & (own >= VERIFIED)]] = at_ns
     if doubt.any():
-        looks.compared[doubt] += 1
-        fresh = doubt / np.maximum(looks.compared, 1) ** 2  # much of it was seen before
-        identity = shifted(_leaked(identity, strange, lost), ratio * fresh[:, None])
+        witness, _ = _ratios(looks.moments, pairs, np.where((settled & ~doubt)[:, None], 1.0, 0.0))
+        known = np.where(doubt[:, None], ratio, witness)
+        identity = shifted(_leaked(identity, strange, lost), known)
         sure &= ~doubt
     looks.proven |= settled & (own >= VERIFIED)
-    _remember(looks, identity, visit, cosine, known, sure, looks.proven & (own > MISMATCH))
+    _remember(looks, identity, visit, pairs, sure, looks.proven & (own > MISMATCH), at_ns)
     begun = looks.visits.images.any(axis=1).reshape(-1, MEMBERS_MAX).any(axis=1)
     looks.begun_ns[begun & (looks.begun_ns == 0)] = at_ns
+    _refresh(looks, sure, at_ns)
     return identity
 
 
-def _cosines(looks: Looks) -> tuple[Floats, Bools]:
-    """(n, v, k, c) cosine of each track's mean with the galleries of the same camera; if known."""
+def _due(looks: Looks, settled: Bools, doubtful: Bools, at_ns: int) -> Bools:
+    """(n, c) means that say something new: never used, or so old a doubt that they do again."""
+    again = doubtful[:, None] & (at_ns - looks.weighed_ns >= AGAIN_NS)
+    ripe = settled[:, None] & (looks.tracks.images >= IMAGES_MIN)
+    return np.asarray(ripe & ((looks.weighed == 0) | again))
+
+
+def _refresh(looks: Looks, sure: Bools, at_ns: int) -> None:
+    """Means of those who are surely known begin anew, so that they are compared with what was
+    seen before them, not with themselves."""
+    tracks = looks.tracks
+    old = sure[:, None] & (looks.weighed > 0) & (at_ns - tracks.begun_ns >= AGAIN_NS)
+    old |= at_ns * 1e-9 - tracks.of_s > STALE_S
+    tracks.images[old] = 0.0
+    looks.weighed[old] = 0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Compared:
+    """Every track's means with every gallery that was begun (g,), camera by camera.
+
+    ``cosine``, ``known``: (c, n, g). ``lag``: (c, n, g) class of the time between both.
+    """
+
+    gallery: Ints
+    visits: int
+    cosine: Floats32
+    known: Bools
+    lag: Ints
+
+
+def _compared(looks: Looks) -> Compared:
     tracks, visits = looks.tracks, looks.visits
-    n, c = tracks.images.shape
-    known = (tracks.images >= IMAGES_MIN)[:, None] & (visits.images >= LOOKS_MIN)[None]
-    dot = np.einsum("ncd,vcd->nvc", tracks.vector, visits.vector)
-    length = np.sqrt(np.einsum("ncd,ncd->nc", tracks.vector, tracks.vector))
-    other = np.sqrt(np.einsum("vcd,vcd->vc", visits.vector, visits.vector))
-    scale = length[:, None] * other[None]
-    cosine = np.asarray(dot / np.where(scale > 0.0, scale, 1.0), np.float64)
-    shape = (n, len(visits) // MEMBERS_MAX, MEMBERS_MAX, c)
-    return cosine.reshape(shape), np.asarray(known).reshape(shape)
+    gallery = (visits.images >= LOOKS_MIN).any(axis=1).nonzero()[0]
+    seen, before = tracks.images >= IMAGES_MIN, visits.images[gallery] >= LOOKS_MIN
+    a, b = _unit(tracks.vector), _unit(visits.vector[gallery])
+    cosine = a.transpose(1, 0, 2) @ b.transpose(1, 2, 0)
+    lag_s = np.abs(tracks.of_s.T[:, :, None] - visits.of_s[gallery].T[:, None])
+    lag = np.zeros(lag_s.shape, np.int64)
+    for edge in LAGS_S:
+        lag += lag_s > edge
+    visit_count = len(visits) // MEMBERS_MAX
+    return Compared(gallery, visit_count, cosine, seen.T[:, :, None] & before.T[:, None], lag)
 
 
-def _ratios(moments: Floats, cosine: Floats, known: Bools) -> tuple[Floats, Ints]:
-    """(n, v) log likelihood ratio that each track is each visit's, and whose of its members."""
-    (same, same_var, _), (different, different_var, _) = moments
+def _unit(vector: Floats32) -> Floats32:
+    length = np.sqrt(np.einsum("rcd,rcd->rc", vector, vector))
+    return np.asarray(vector / np.where(length > 0.0, length, 1.0)[..., None])
+
+
+def _ratios(moments: Floats, pairs: Compared, weight: Floats) -> tuple[Floats, Ints]:
+    """(n, v) log likelihood ratio that each track is each visit's, and whose of its members.
+
+    Args:
+        weight: (n, c) how much each camera's means count.
+    """
+    different, different_var, _ = moments[-1]
+    same, same_var = moments[:-1, 0][pairs.lag], moments[:-1, 1][pairs.lag]
     offset = np.log(different_var / same_var)
+    cosine = pairs.cosine
     ratio = (cosine - different) ** 2 / different_var - (cosine - same) ** 2 / same_var + offset
     # Nobody looks too much like oneself: above the mean of the same person nothing is held against.
     top = (same - different) ** 2 / different_var + offset
     ratio = 0.5 * np.where(cosine >= same, np.maximum(ratio, top), ratio)
-    total = TEMPER * np.where(known, ratio, 0.0).sum(axis=3)
-    total = np.where(known.any(axis=3), total, -np.inf)
-    member = total.argmax(axis=2)
-    best = total.max(axis=2)
-    return np.clip(np.where(np.isfinite(best), best, 0.0), -EVIDENCE_MAX, EVIDENCE_MAX), member
+    ratio = np.maximum(ratio, STRANGE_LOOK)
+    part = np.where(pairs.known, weight.T[:, :, None], 0.0)
+    total = TEMPER * (part * ratio).sum(axis=0)
+    some = part.any(axis=0)
+    return _of_visits(pairs.gallery, np.where(some, total, -np.inf), pairs.visits)
 
 
-def _learn(
-    looks: Looks, cosine: Floats, known: Bools, visit: Ints, member: Ints, sure: Bools
-) -> None:
-    """The two normals, from tracks whose identity is sure."""
-    rows = sure.nonzero()[0]
-    if not len(rows):
-        return
-    own = visit[rows]
-    mine = np.zeros(known[rows].shape, np.bool_)
-    mine[np.arange(len(rows)), own, member[rows, own]] = True
-    others = np.ones(known[rows].shape, np.bool_)
-    others[np.arange(len(rows)), own] = False
-    for k, which in enumerate((mine, others)):
-        values = cosine[rows][which & known[rows]]
-        if len(values):
-            looks.moments[k] = _updated(looks.moments[k], values)
+def _of_visits(gallery: Ints, total: Floats, visits: int) -> tuple[Floats, Ints]:
+    """The best member of each visit: (n, g) to (n, v), 0 where nothing is known."""
+    n = len(total)
+    table = np.full((n, visits * MEMBERS_MAX), -np.inf)
+    table[:, gallery] = total
+    table = table.reshape(n, visits, MEMBERS_MAX)
+    best = table.max(axis=2)
+    bounded = np.clip(np.where(np.isfinite(best), best, 0.0), -EVIDENCE_MAX, EVIDENCE_MAX)
+    return bounded, table.argmax(axis=2)
+
+
+def _learn(looks: Looks, pairs: Compared, visit: Ints, member: Ints, use: Bools) -> None:
+    """The normals, from means (n, c) of tracks whose identity is sure."""
+    mine = visit[:, None] * MEMBERS_MAX == pairs.gallery - pairs.gallery % MEMBERS_MAX
+    best = visit * MEMBERS_MAX + member[np.arange(len(visit)), visit]
+    own = best[:, None] == pairs.gallery
+    used = pairs.known & use.T[:, :, None]
+    for lag in range(len(LAGS_S) + 1):
+        _take(looks.moments, lag, pairs.cosine[used & own & (pairs.lag == lag)])
+    _take(looks.moments, -1, pairs.cosine[used & ~mine])
+
+
+def _take(moments: Floats, k: int, values: Floats32) -> None:
+    if len(values):
+        moments[k] = _updated(moments[k], values.astype(np.float64))
 
 
 def _updated(moments: Floats, values: Floats) -> Floats:
@@ -310,10 +388,10 @@ def _remember(
     looks: Looks,
     identity: Floats,
     visit: Ints,
-    cosine: Floats,
-    known: Bools,
+    pairs: Compared,
     sure: Bools,
     alike: Bools,
+    at_ns: int,
 ) -> None:
     """Galleries take in what the tracks that surely are a visit's look like now.
 
@@ -328,10 +406,10 @@ def _remember(
     rows = (sure & (alike | room)).nonzero()[0]
     for some in _turns(visit[rows]):
         row = rows[some]
-        gallery = _gallery(looks, visit[row], members[visit[row]], cosine, known, row)
+        gallery = _gallery(looks, visit[row], members[visit[row]], pairs, row)
         k, camera = (looks.tracks.images[row] >= IMAGES_MIN).nonzero()
         vector = looks.tracks.vector[row[k], camera]
-        looks.visits.see([Sighted(gallery[k], camera, vector)], GALLERY_RATE)
+        looks.visits.see([Sighted(gallery[k], camera, vector)], GALLERY_RATE, at_ns)
 
 
 def _turns(visit: Ints) -> list[Ints]:
@@ -342,15 +420,15 @@ def _turns(visit: Ints) -> list[Ints]:
     return [order[turn == k] for k in range(int(turn.max(initial=-1)) + 1)]
 
 
-def _gallery(
-    looks: Looks, visit: Ints, members: Ints, cosine: Floats, known: Bools, row: Ints
-) -> Ints:
+def _gallery(looks: Looks, visit: Ints, members: Ints, pairs: Compared, row: Ints) -> Ints:
     """(t,) whose gallery of the party of so many members the looks of each track belong to."""
     of_party = np.arange(MEMBERS_MAX) < members[:, None]
     begun = looks.visits.images.any(axis=1).reshape(-1, MEMBERS_MAX)[visit]
-    cosine, known = cosine[row, visit], known[row, visit]  # (t, k, c)
-    alike = np.where(known, cosine, 0.0).sum(axis=2)
-    alike = np.where(known.any(axis=2) & of_party, alike, -np.inf)
+    total = np.where(pairs.known, pairs.cosine, 0.0)[:, row].sum(axis=0)
+    table = np.full((len(row), len(looks.visits)), -np.inf)
+    table[:, pairs.gallery] = np.where(pairs.known[:, row].any(axis=0), total, -np.inf)
+    alike = table.reshape(len(row), -1, MEMBERS_MAX)[np.arange(len(row)), visit]
+    alike = np.where(of_party, alike, -np.inf)
     room = of_party & ~begun
     own = (alike.max(axis=1) >= MEMBER_MIN) | ~room.any(axis=1)
     member = np.where(own, alike.argmax(axis=1), room.argmax(axis=1))
@@ -358,11 +436,13 @@ def _gallery(
 
 
 def _leaked(identity: Floats, strange: Bools, lost: Bools) -> Floats:
-    """A little of each identity on every track, and more of those lost on the strange ones.
+    """A little of each identity on every track of somebody, and more of those lost on the strange.
 
     Columns keep their sums.
     """
-    leaked = (1.0 - LEAK) * identity + LEAK * identity.mean(axis=0)
+    somebody = identity[:, -1] < SURE
+    leaked = identity.copy()
+    leaked[somebody] += LEAK * (identity[somebody].mean(axis=0) - identity[somebody])
     either = strange | lost
     if strange.any() and lost.any():
         leaked[either] += FOUND * (leaked[either].mean(axis=0) - leaked[either])

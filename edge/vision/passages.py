@@ -11,10 +11,10 @@ from __future__ import annotations
 import numpy as np
 
 from edge.vision.ground_filter import XX, XY, YY
-from edge.vision.lifecycle import NOBODY_MIN
 from edge.vision.tracks import People, Phase
 from messages.arrays import Bools, Floats
 
+NOBODY_MIN = 0.8  # seen at a gate: a little of somebody hidden may be on a newcomer by mistake
 PASSAGE_SD_M = 0.35  # where a body is when the passage sensor fires: lane width and its timing
 REACH_M = 2.0  # unbound people considered at a passage
 ENTRY_SEEN_NS = 1_000_000_000  # unseen for longer: not the one who passes now

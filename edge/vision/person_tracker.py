@@ -54,12 +54,11 @@ AREA_MAX_M2 = 400.0  # likewise, for densities of strays and newcomers
 SETTLE_NS = 200_000_000  # people found after a gap are weighed together, not in order of arrival
 ONE_VIEW_NS = 800_000_000  # seen by one camera only: false tracks seldom live so long
 GATE_ZONE_M = 1.5  # who appears here may be coming in
-GATE_WAIT_NS = 3_000_000_000  # the gate's word on a passage arrives well within it
 AWAITED_M = 2.5  # the gate said so already: who appears this near to it need not wait
 NEW_IN_AISLE = 0.002  # expected bodies nobody let in, popping up in the aisle
 STRAYS = 0.0002  # share of people who moved as the motion law does not foresee
 NEW_AT_GATE_SOON = 0.3  # expected newcomers in the zone whose passage is not yet reported
-NEW_AT_GATE_LATE = 0.02  # and still not reported after GATE_WAIT_NS: tailgaters
+NEW_AT_GATE_LATE = 0.02  # and still not reported after lifecycle.GATE_WAIT_NS: tailgaters
 UNTOLD_NS = 2_000_000_000  # a newcomer at somebody's elbow must show as two boxes by then
 EXPLAIN_EVERY_NS = 200_000_000
 WRIST_AGE_NS = 150_000_000  # a sample shows wrists at most this old,
@@ -215,7 +214,11 @@ class PersonTracker:
             lens = seen.lens[detection]
             mine = lens >= 0
             people.looks.see(
-                track[mine], lens[mine], seen.looks[detection[mine]], len(self._cameras)
+                track[mine],
+                lens[mine],
+                seen.looks[detection[mine]],
+                len(self._cameras),
+                seen.at_ns,
             )
         free = association.unexplained(pairs, taken, seen, ~tentative, n)
         if len(free):
@@ -274,12 +277,14 @@ class PersonTracker:
         awaited = self._awaited(found, hidden)
         enough = np.where(awaited | (people.views[found] > 1), SETTLE_NS, ONE_VIEW_NS)
         waited = self.state.at_ns - people.confirmed_ns[found] >= enough
+        steady = lifecycle.steady(people, found, self.state.at_ns, self.state.spacing_ns)
+        waited &= steady
         if not np.count_nonzero(waited):
             return
         likelihood = self._likelihoods(found, hidden)
         ready, fresh = self._ready(found, awaited, likelihood)
         if (ready & waited).any():
-            together = ready & (waited | (people.views[found] > 1))
+            together = ready & (waited | (steady & (people.views[found] > 1)))
             self._reunite(found[together], hidden, likelihood[together], fresh[together])
 
     def _explain_strangers(self) -> None:
@@ -305,9 +310,10 @@ class PersonTracker:
     def _reunite(self, found: Ints, hidden: Ints, likelihood: Floats, fresh: Floats) -> None:
         state = self.state
         p, p_new = reassociation.marginals(likelihood, fresh)
-        state.people.keep(
-            reassociation.reunite(state.people, state.encounters, found, hidden, p, p_new)
-        )
+        taken_for = state.people.identity[found, :-1].sum(axis=0)
+        keep = reassociation.reunite(state.people, state.encounters, found, hidden, p, p_new)
+        lifecycle.give_back(state.people, taken_for, keep)
+        state.people.keep(keep)
 
     def _missing(self) -> Bools:
         people = self.state.people
@@ -337,7 +343,7 @@ class PersonTracker:
         zone = self._gate_distance(people.mean[:, found]) < GATE_ZONE_M
         per_m2 = 1.0 / (np.pi * GATE_ZONE_M**2)
         late, soon = NEW_AT_GATE_LATE * per_m2, NEW_AT_GATE_SOON * per_m2
-        waiting = zone & ~awaited & (at_ns - people.born_ns[found] < GATE_WAIT_NS)
+        waiting = zone & ~awaited & (at_ns - people.born_ns[found] < lifecycle.GATE_WAIT_NS)
         plain = likelihood.sum(axis=1) * reassociation.SURE_NEW_MAX > soon
         fresh = np.where(people.from_gate[found] | zone, late, NEW_IN_AISLE * self._per_m2)
         return ~waiting | plain, np.where(waiting, soon, fresh)
@@ -375,7 +381,9 @@ class PersonTracker:
         people.last_seen_ns[-1] = at_ns - HIDDEN_AFTER_NS - 1
         people.identity[-1] = 0.0
         people.identity[-1, column] = 1.0
-        self._decide(passages.newcomers(people, place, state.at_ns))
+        near = passages.newcomers(people, place, state.at_ns)
+        rows = np.arange(len(people))
+        self._decide(near & lifecycle.steady(people, rows, state.at_ns, state.spacing_ns))
 
     def left(self, gate: GateId, at_ns: int) -> dict[VisitId | str, float]:
         """Somebody passed outwards: probability per visit, key "" = nobody known.

@@ -28,6 +28,7 @@ STAYERS = 0.3  # share of hidden people who just stood: half of a visit is stand
 STAY_SD_M = 0.25  # of a standing body, both sightings included
 STAY_DRIFT_M_S = 0.10  # people shuffle along a shelf
 SAME_TRACK_MIN = 0.5  # a track id follows its likeliest body
+BRIEFLY_TWO, BRIEF_NS = 0.3, 400_000_000  # the new track began before the old one was given up
 TWO_VIEWS = 0.02  # one body seen as two tracks for a while: rare, but crowds of gondolas do it
 
 
@@ -57,7 +58,8 @@ def likelihoods(
     apart &= people.hits[hidden] > 0  # bodies that a gate announced may have been seen before
     two = people.beside[found][:, None] == people.track_id[hidden]
     two |= people.beside[hidden] == people.track_id[found][:, None]
-    both = np.where(two, 0.0, TWO_VIEWS * density)
+    brief = people.last_seen_ns[hidden] - people.born_ns[found][:, None] < BRIEF_NS
+    both = np.where(two, 0.0, np.where(brief, BRIEFLY_TWO, TWO_VIEWS) * density)
     return np.where(apart, both, density + stray_per_m2)
 
 

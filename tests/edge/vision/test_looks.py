@@ -162,7 +162,32 @@ def test_identities_shift_between_tracks_and_none_is_made_or_lost():
 
 
 def test_the_bound_of_evidence_holds_for_any_cosine():
-    cosine = np.linspace(-1.0, 1.0, 41).reshape(41, 1, 1, 1)
-    ratio, _ = looks._ratios(Looks().moments, cosine, np.ones(cosine.shape, np.bool_))
-    assert (np.abs(ratio) <= looks.EVIDENCE_MAX).all()
-    assert (np.diff(ratio[:, 0]) >= -1e-9).all() or ratio[-1, 0] > 0
+    cosine = np.linspace(-1.0, 1.0, 41, dtype=np.float32).reshape(1, 41, 1)
+    for lag in range(len(looks.LAGS_S) + 1):
+        pairs = looks.Compared(
+            gallery=np.array([0]),
+            visits=1,
+            cosine=cosine,
+            known=np.ones(cosine.shape, np.bool_),
+            lag=np.full(cosine.shape, lag),
+        )
+        ratio, _ = looks._ratios(Looks().moments, pairs, np.ones((41, 1)))
+        assert (np.abs(ratio) <= looks.EVIDENCE_MAX).all()
+        assert ratio.min() >= looks.TEMPER * looks.STRANGE_LOOK
+        assert (np.diff(ratio[:, 0]) >= -1e-9).all() or ratio[-1, 0] > 0
+
+
+def test_the_longer_ago_the_less_a_look_says():
+    """Two people of whom one camera saw each a moment ago, or long ago."""
+    pairs = [
+        looks.Compared(
+            gallery=np.array([0]),
+            visits=1,
+            cosine=np.full((1, 1, 1), 0.3, np.float32),
+            known=np.ones((1, 1, 1), np.bool_),
+            lag=np.full((1, 1, 1), lag),
+        )
+        for lag in (0, len(looks.LAGS_S))
+    ]
+    soon, late = (looks._ratios(Looks().moments, p, np.ones((1, 1)))[0][0, 0] for p in pairs)
+    assert soon < late
