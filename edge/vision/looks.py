@@ -310,7 +310,7 @@ class Compared:
 
 def _compared(looks: Looks) -> Compared:
     tracks, visits = looks.tracks, looks.visits
-    gallery = (visits.images >= LOOKS_MIN).any(axis=1).nonzero()[0]
+    gallery = np.flatnonzero((visits.images >= LOOKS_MIN).any(axis=1))
     seen, before = tracks.images >= IMAGES_MIN, visits.images[gallery] >= LOOKS_MIN
     a, b = _unit(tracks.vector), _unit(visits.vector[gallery])
     cosine = a.transpose(1, 0, 2) @ b.transpose(1, 2, 0)
@@ -351,9 +351,9 @@ def _ratios(moments: Floats, pairs: Compared, weight: Floats) -> tuple[Floats, I
 def _of_visits(gallery: Ints, total: Floats, visits: int) -> tuple[Floats, Ints]:
     """The best member of each visit: (n, g) to (n, v), 0 where nothing is known."""
     n = len(total)
-    table = np.full((n, visits * MEMBERS_MAX), -np.inf)
-    table[:, gallery] = total
-    table = table.reshape(n, visits, MEMBERS_MAX)
+    flat = np.full((n, visits * MEMBERS_MAX), -np.inf)
+    flat[:, gallery] = total
+    table = flat.reshape(n, visits, MEMBERS_MAX)
     best = table.max(axis=2)
     bounded = np.clip(np.where(np.isfinite(best), best, 0.0), -EVIDENCE_MAX, EVIDENCE_MAX)
     return bounded, table.argmax(axis=2)
