@@ -41,6 +41,7 @@ from cloud_sync.purchase import Purchase, SettlementError, Stage, Terms
 from cloud_sync.settlement import settle
 from messages import codec
 from messages.contract import PROBLEM_BASE, Problem
+from messages.money import MINOR_MAX
 from messages.retailer_contract import (
     Amount,
     CancelRequest,
@@ -57,6 +58,7 @@ from messages.store_config import StoreConfig
 
 NAME = "connector"
 BODY_BYTES_MAX = 2**20
+BODY_WITHIN_S = 10.0  # a proxy beside us has the whole body before it asks
 WAITING_MAX = 1_000  # commands that the sync process has not carried out yet
 ID_MAX = 200
 
@@ -207,7 +209,12 @@ class Connector:
 
     async def _body(self, request: web.Request, kind: type[T]) -> T:
         try:
-            return decode(await request.read(), kind, self.terms.amounts, self.terms.currency)
+            async with asyncio.timeout(BODY_WITHIN_S):
+                body = await request.read()
+        except (TimeoutError, ConnectionError, web.RequestPayloadError):
+            raise Refused(408, "body-not-received", "the whole body did not come") from None
+        try:
+            return decode(body, kind, self.terms.amounts, self.terms.currency)
         except BadAnswer as error:
             raise Refused(422, "invalid-body", str(error)) from None
 
@@ -308,6 +315,8 @@ def _settled(asked: PaymentStatusRequest, terms: Terms) -> Demand:
 def _minor(amount: Amount, terms: Terms) -> int:
     if amount.currencyCode != terms.currency:
         raise Refused(422, "currency-mismatch", f"amounts here are {terms.currency}")
+    if abs(amount.amount) > MINOR_MAX:
+        raise Refused(422, "invalid-body", f"an amount of {amount.amount} is beyond reason")
     return amount.amount
 
 

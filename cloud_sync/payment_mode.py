@@ -12,6 +12,7 @@ from cloud_sync.demands import ChargeAdjust, ChargeCancel, ChargeCapture
 from cloud_sync.purchase import Adjusted, Ask, Operation, SettlementError, Stage, Step
 from cloud_sync.turn import Row, Turn, capture, void
 from messages.contract import AdjustRequest
+from messages.money import MINOR_MAX
 
 
 def _adjust(turn: Turn, signal: ChargeAdjust) -> Step:
@@ -58,7 +59,7 @@ def _cancel(turn: Turn, signal: ChargeCancel) -> Step:
 
 
 def _positive(amount_minor: int) -> None:
-    if amount_minor <= 0:
+    if not 0 < amount_minor <= MINOR_MAX:
         raise SettlementError(f"an amount of {amount_minor} cannot be held or captured")
 
 

@@ -20,6 +20,7 @@ from cloud_sync.pricing import NAME_LENGTH_MAX, PriceMismatch, check_reply, purc
 from cloud_sync.purchase import Ask, CartRefused, Operation, Priced, PriceRefused, Signal, Terms
 from messages.contract import PROBLEM_BASE, Problem, PurchaseReply, PurchaseRequest
 from messages.events import CartClosed
+from messages.money import MINOR_MAX
 from messages.retailer_contract import (
     ENTRY_PATH,
     IDENTITY_PATH,
@@ -81,6 +82,8 @@ def _verified(reply: IdentityReply) -> Signal:
 def _admitted(asked: bytes, reply: EntryReply, terms: Terms) -> Signal:
     most = decode(asked, EntryRequest, terms.amounts, terms.currency).authorizedAmount.amount
     unpaid = reply.unpaidBalance.amount if reply.unpaidBalance else 0
+    if not 0 <= unpaid <= MINOR_MAX:
+        raise BadAnswer(f"unpaidBalance {unpaid}")
     if not reply.shopperAuthorized:
         return NotAdmitted(reason=reply.reason or EntryReason.OTHER, unpaid_minor=unpaid)
     for condition in reply.authorizationConditions:

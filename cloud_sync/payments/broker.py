@@ -29,7 +29,8 @@ from cloud_sync.purchase import (
     Signal,
     Terms,
 )
-from messages.contract import Capture, CaptureRequest, Hold, HoldRequest
+from messages.contract import AdjustRequest, Capture, CaptureRequest, Hold, HoldRequest
+from messages.money import MINOR_MAX
 
 DESTINATION = "broker"
 REFUNDS = "refunds"  # the same broker under a key of its own: paying back is another right
@@ -81,7 +82,7 @@ def signal(operation: Operation, hold: str, asked: bytes, status: int, body: byt
         case Operation.HOLD:
             return _held(asked, answer)
         case Operation.ADJUST:
-            return _adjusted(answer)
+            return _adjusted(asked, answer)
         case _:
             _require(answer.status in RELEASED, f"the hold is {answer.status!r}")
             return HoldVoided()
@@ -97,10 +98,13 @@ def _held(asked: bytes, answer: Hold) -> Signal:
     return Held(amount_minor=answer.amount_minor)
 
 
-def _adjusted(answer: Hold) -> Signal:
+def _adjusted(asked: bytes, answer: Hold) -> Signal:
+    """A hold may have been higher already; it is never lower than asked for."""
+    wanted = read(asked, AdjustRequest).amount_minor
     if answer.status == "declined":
         return AdjustDeclined(reason=_short(answer.reason))
     _require(answer.status == "held", f"the hold is {answer.status!r}")
+    _require(wanted <= answer.amount_minor <= MINOR_MAX, f"amount {answer.amount_minor}")
     return Adjusted(amount_minor=answer.amount_minor)
 
 

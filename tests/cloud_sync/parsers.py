@@ -7,22 +7,25 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import msgspec
-from second_systems import SECRET, STORE, cart_closed
+from second_systems import SECRET, STORE, cart_closed, visit_started
 
 from cloud_sync import amounts, demand_desk, desk, outcomes, retailer, webhooks
 from cloud_sync.amounts import Amounts
 from cloud_sync.conformance.session import Reply, Violation, problem
 from cloud_sync.connector import listen_address
+from cloud_sync.demands import Admitted, ChargeAdjust, Verified
 from cloud_sync.http_sender import EndpointError, checked_url, retry_after_s
 from cloud_sync.outcomes import BadAnswer
 from cloud_sync.payments import broker
 from cloud_sync.pricing import purchase_request
 from cloud_sync.public_network import blocked
-from cloud_sync.purchase import Operation, Terms
+from cloud_sync.purchase import Held, Operation, Priced, Purchase, SettlementError, Terms
 from cloud_sync.retailer_examples import EXAMPLES
+from cloud_sync.settlement import settle
 from cloud_sync.wall_time import unix_ns
 from edge.config import ConfigError
 from edge.config import parse as parse_store
@@ -32,6 +35,9 @@ from hardware.protocol import camera_box, camera_link, framing, gate_node, shelf
 from hardware.protocol.identity import PacketError
 from messages import codec
 from messages.contract import PurchaseReply
+from messages.events import PricedLine
+from messages.ids import LineId, Sku, VisitId
+from messages.money import Money
 from messages.observations import CredentialKey
 from messages.retailer_contract import CatalogueUpload, EntryReply, RefundRequest
 from sim.retailer.webhooks import NotVerifiedError, verified
@@ -39,11 +45,14 @@ from sim.retailer.webhooks import NotVerifiedError, verified
 KEYS = token_keys((CredentialKey(kid="k1", public_key="5a" * 32),))
 TERMS = Terms(store=STORE, merchant="m1", currency="EUR", hold_minor=5000)
 ASKED = msgspec.json.encode(purchase_request(cart_closed("v1", "ann", "apple"), STORE))
+CHARGED_THERE = replace(TERMS, entry_check=True, retailer_charges=True)
 HOLD = {"hold": "hold-v1", "account": "a", "status": "held", "amount_minor": 5}
 HOLD |= {"captured_minor": 0, "currency": "EUR"}
 WHOLE = [
     *(json.dumps(part).encode() for one in EXAMPLES.values() for part in one.values()),
     json.dumps(HOLD).encode(),
+    json.dumps(HOLD | {"hold": "hold-v1", "amount_minor": 6000}).encode(),
+    b'{"shopperAuthorized":true,"unpaidBalance":{"amount":7,"currencyCode":"EUR"}}',
     codec.encode(cart_closed("v1", "ann", "apple")),
     codec.encode_many([cart_closed("v1", "ann", "apple")]),
     b'{"do":"deny_list","accounts":["a"],"credentials":[],"operator":"console"}',
@@ -61,7 +70,19 @@ WHOLE = [
 ]
 
 
-PIECES = [b"-1", b"1e400", b"null", b"[[", b'"', b"\xff", b"\\ud800", b"9" * 400, b"{}", b"NaN"]
+PIECES = [
+    b"18446744073709551616",
+    b"-1",
+    b"1e400",
+    b"null",
+    b"[[",
+    b'"',
+    b"\xff",
+    b"\\ud800",
+    b"9" * 400,
+    b"{}",
+    b"NaN",
+]
 
 
 def verify(body: bytes) -> object:
@@ -90,6 +111,56 @@ def frame_of(body: bytes) -> framing.Frame:
     return framing.Frame(type=kind, node=1, sequence=1, body=bytes(rest))
 
 
+def settled(operation: Operation, body: bytes, status: int = 200) -> object:
+    """An answer all the way: what it means, where it leads, and its state as it is kept."""
+    before, asked = _before(operation)
+    if operation in retailer.OPERATIONS:
+        signal = retailer.signal(operation, asked, body, CHARGED_THERE)
+    else:
+        signal = broker.signal(operation, before.hold, asked, status, body)
+    try:
+        step = settle(before, signal, 1, CHARGED_THERE)
+    except SettlementError as error:
+        raise BadAnswer(str(error)) from None
+    kept = codec.decode_state(codec.encode_state(step.purchase), Purchase)
+    assert kept == step.purchase
+    return [msgspec.json.encode(ask.body) for ask in step.asks], codec.to_json(signal)
+
+
+def _before(operation: Operation) -> tuple[Purchase, bytes]:
+    """A purchase that waits for this answer, and the body that was sent."""
+    asks, purchase = (), Purchase(visit=VisitId("v1"))
+    signals = {
+        Operation.VERIFY: (visit_started("v1", "ann"),),
+        Operation.ADMIT: (visit_started("v1", "ann"), Verified(shopper="s")),
+        Operation.HOLD: (visit_started("v1", "ann"), Verified(shopper="s"), ADMITTED),
+    }
+    more = (*signals[Operation.HOLD], Held(amount_minor=5000))
+    signals[Operation.ADJUST] = (*more, cart_closed("v1", "ann", "apple"), PRICED, RAISE)
+    for signal in signals[operation]:
+        step = settle(purchase, signal, 1, CHARGED_THERE)
+        purchase, asks = step.purchase, step.asks or asks
+    adapter = retailer if operation in retailer.OPERATIONS else broker
+    return purchase, adapter.request(asks[-1], CHARGED_THERE)[1]
+
+
+ADMITTED, RAISE = Admitted(hold_minor=5000), ChargeAdjust(amount_minor=6000)
+PRICED = Priced(
+    purchase="p",
+    total=Money(minor=120, currency="EUR"),
+    lines=(
+        PricedLine(
+            line=LineId("v1-l0"),
+            sku=Sku("apple"),
+            name="Apple",
+            quantity=1,
+            unit_price_minor=120,
+            discount_minor=0,
+            tax_minor=0,
+            total_minor=120,
+        ),
+    ),
+)
 Named = type[Exception] | tuple[type[Exception], ...]
 PARSERS: dict[str, tuple[Callable[[bytes], Any], Named]] = {
     "a price": (lambda b: retailer.signal(Operation.PRICE, ASKED, b, TERMS), BadAnswer),
@@ -129,6 +200,11 @@ PARSERS: dict[str, tuple[Callable[[bytes], Any], Named]] = {
         lambda b: demand_desk.read("refund", b.decode("latin-1")),
         demand_desk.DemandError,
     ),
+    "an identity, settled": (lambda b: settled(Operation.VERIFY, b), BadAnswer),
+    "an entry decision, settled": (lambda b: settled(Operation.ADMIT, b), BadAnswer),
+    "a hold, settled": (lambda b: settled(Operation.HOLD, b), BadAnswer),
+    "a raise, settled": (lambda b: settled(Operation.ADJUST, b), BadAnswer),
+    "a declined raise, settled": (lambda b: settled(Operation.ADJUST, b, 402), BadAnswer),
     "a host": (lambda b: blocked(b.decode("latin-1")), ()),
     # the store's own
     "a message": (codec.decode, codec.CodecError),
