@@ -54,7 +54,9 @@ def draw(found: Mapping[str, Any]) -> str:
 
 
 def _legend(found: Mapping[str, Any]) -> list[Markup]:
-    title = f"Where it breaks: {', '.join(found['scenarios'])}, seeds {found['seeds']}"
+    visits = [r["ours"]["visits"] for axis in found["sweep"].values() for r in axis["rows"]]
+    what = f"{', '.join(found['scenarios'])}, seeds {found['seeds']}"
+    title = f"Where it breaks: {what}, {min(visits)} to {max(visits)} visits a point"
     parts = [el("text", title, x=LEFT, y=16, class_="head")]
     for k, (colour, name) in enumerate(METHODS.values()):
         x = LEFT + k * 230

@@ -19,8 +19,8 @@ from bench.carts_figures import of_scores
 from bench.carts_run import OURS, Played
 from sim.script import Scenario
 
-SCENARIOS = "ordinary-usual-hour,adversarial-mix"
-SEEDS = "101-102"
+SCENARIOS = "ordinary-busy-hour,adversarial-crowd"
+SEEDS = "101"
 STAY_S = 35.0  # a shopper's stay, about: sets how often somebody comes for a density
 SHOWN = (
     "visit_f1_mean",
@@ -74,12 +74,12 @@ AXES = (
     Axis(
         name="noise",
         label="noise of the load cells, times that of a real store",
-        levels=(0.5, 1.0, 3.0, 8.0),
+        levels=(1.0, 5.0, 15.0, 40.0),
         worse=_noisier,
     ),
     Axis(
         name="density",
-        label="people at most inside (9 m x 6 m)",
+        label="people at most inside",
         levels=(2, 5, 10, 20),
         worse=_denser,
     ),

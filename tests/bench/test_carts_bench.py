@@ -199,7 +199,7 @@ def test_the_sweep_is_a_table_and_a_picture_with_every_level_and_method(easy: Pl
     jobs = carts_sweep.jobs([EASY], [101])
     swept = carts_sweep.table([easy] * len(jobs))
     found = {"sweep": swept, "scenarios": ["easy"], "seeds": "101"}
-    assert [row["level"] for row in swept["noise"]["rows"]] == [0.5, 1.0, 3.0, 8.0]
+    assert [row["level"] for row in swept["noise"]["rows"]] == [1.0, 5.0, 15.0, 40.0]
     for axis in swept.values():
         for row in axis["rows"]:
             assert row[OURS]["visit_f1_mean"] == 1.0
