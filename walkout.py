@@ -43,6 +43,10 @@ models_app = typer.Typer(no_args_is_help=True, help="Nets that see people, hands
 app.add_typer(models_app, name="models")
 enroll_app = typer.Typer(no_args_is_help=True, help="How goods look, so that hands can be told.")
 app.add_typer(enroll_app, name="enroll")
+clips_app = typer.Typer(
+    no_args_is_help=True, help="Kept images: encrypted, heads blurred, audited."
+)
+app.add_typer(clips_app, name="clips")
 
 
 def _version(wanted: bool) -> None:
@@ -1549,6 +1553,55 @@ def _enrolled(found: dict[str, Any], as_json: bool) -> None:
     typer.echo(f"empty hands: {found['nothing_photos']} photos")
     for warning in found["warnings"]:
         typer.echo(f"note: {warning}")
+
+
+@clips_app.command("list", epilog="Example: walkout clips list --json")
+def clips_list(config: Config = Path("store.toml"), as_json: AsJson = False) -> None:
+    """Clips that were kept; what is too old goes. Audited."""
+    from edge.cameras.clips_command import listed
+
+    found = _or_fail(lambda: listed(_store(config)))
+    if as_json:
+        typer.echo(json.dumps(found))
+        return
+    rows = [(c["id"], ", ".join(c["cameras"]), str(c["images"]), c["reason"]) for c in found]
+    _table("clips", ("clip", "cameras", "images", "why"), rows)
+
+
+@clips_app.command("show", epilog="Example: walkout clips show corner-812-c0.0 --out review")
+def clips_show(
+    clip: Annotated[str, typer.Argument(help="Of the list.")],
+    out: Annotated[Path, typer.Option(help="Folder for its images, as JPEG files.")],
+    config: Config = Path("store.toml"),
+    as_json: AsJson = False,
+) -> None:
+    """Decrypt a clip with the store's key. Audited."""
+    from edge.cameras.clips_command import shown
+
+    found = _or_fail(lambda: shown(_store(config), clip, out))
+    text = f"{found['images']} images of {', '.join(found['cameras'])} in {out}: {found['reason']}"
+    typer.echo(json.dumps(found) if as_json else text)
+
+
+@clips_app.command("delete", epilog="Example: walkout clips delete corner-812-c0.0")
+def clips_delete(
+    clip: Annotated[str, typer.Argument(help="Of the list.")],
+    config: Config = Path("store.toml"),
+) -> None:
+    """Delete a clip before its days are over. Audited."""
+    from edge.cameras.clips_command import deleted
+
+    _or_fail(lambda: deleted(_store(config), clip))
+    typer.echo(f"deleted {clip}")
+
+
+@clips_app.command("new-key", epilog="Example: walkout clips new-key /etc/walkout/clips.key")
+def clips_new_key(path: Annotated[Path, typer.Argument(help="A new file, mode 600.")]) -> None:
+    """Make a key; name it in store.toml: [paths] clips_key_file. Lose it and clips are lost."""
+    from edge.cameras.clip_file import new_key
+
+    _or_fail(lambda: new_key(path))
+    typer.echo(f"wrote {path}")
 
 
 @app.command(epilog="Example: walkout bench replay --json")

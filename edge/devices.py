@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from edge.logs import scrubbed
-from messages.commands import Command, RefuseEntry, TareShelf, UnlockGate
+from messages.commands import Command, KeepClip, RefuseEntry, TareShelf, UnlockGate
 from messages.ids import CommandId, DeviceId
 from messages.observations import DeviceHealth, DeviceState, Observation
 from messages.store_config import StoreConfig
@@ -59,6 +59,9 @@ class Tapped(Protocol):
     """A driver whose bytes can be listened to (``edge/tap.py``)."""
 
     tap: Tap
+
+
+CLIPS = "clips"  # whoever has the images
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,7 +133,12 @@ def _detectors(config: StoreConfig, sink: Sink) -> Iterable[Device]:
     if live and config.vision.process == "daemon":
         from edge.cameras.fleet import FLEET, DetectorFleet
 
-        yield Device(name=FLEET, devices=(FLEET,), make=partial(DetectorFleet, config, sink))
+        yield Device(
+            name=FLEET,
+            devices=(FLEET,),
+            make=partial(DetectorFleet, config, sink),
+            answers=(CLIPS,),
+        )
 
 
 def _camera_boxes(config: StoreConfig, sink: Sink) -> Iterable[Device]:
@@ -255,5 +263,7 @@ def _target(command: Command) -> str:
             return command.gate
         case TareShelf():
             return command.device
+        case KeepClip():
+            return CLIPS
         case _:
             return ""

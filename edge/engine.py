@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 from edge.cart_tracker import NEVER_NS, CartTracker, CartTrackerState, InvalidAnswer
+from edge.carts.clip_requests import ClipRequests
 from edge.gate import Admitted, GateKeeper, GateKeeperState, GateOutputs
 from edge.passage_order import WaitingPassage, in_order
 from edge.sensors.weight_steps import WeightSensing, WeightState
@@ -134,6 +135,7 @@ class Engine:
             carts=self.carts.state,
             config_digest=config_digest(config),
         )
+        self._clips = ClipRequests(config)
         self._nodes = {str(node.id) for node in config.shelf_nodes}
         self._events: list[Event] = []
         self._commands: list[Command] = []
@@ -166,6 +168,7 @@ class Engine:
         self._end_overdue_visits(now_ns)
         self._end_visits_of_empty_store(now_ns)
         self._close_carts(now_ns)
+        self._commands += self._clips.of(self._events)
         return self._stamped()
 
     def foresee(self, observations: Iterable[Observation]) -> None:

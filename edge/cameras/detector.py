@@ -16,9 +16,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from edge.cameras.clip_file import ClipError
+from edge.cameras.clip_keeper import ClipKeeper
 from edge.cameras.hands import Hands
 from edge.cameras.image_slot import ImageSlot, SlotHeader, SlotImage
-from edge.cameras.jobs import SAY_EVERY_S, DetectorJob, Watched, received_job, say
+from edge.cameras.jobs import SAY_EVERY_S, DetectorJob, Watched, asked, received_job, say
 from edge.cameras.models.nets import Net, NetFile, net_file
 from edge.cameras.models.packages import ModelsError
 from edge.cameras.node_link import NodeLink
@@ -60,6 +62,13 @@ class Worker:
         self._cameras = [self._camera(watched) for watched in job.cameras]
         self._link = NodeLink(job.socket)
         self._hands = Hands(job.plates, job.facings, job.products, job.models_folder)
+        self._clips = ClipKeeper(
+            [w.camera for w in job.cameras if w.calibration.role == "room"],
+            job.clips,
+            job.clips_key_file,
+            job.clip_s,
+            job.clips_days,
+        )
         self._allowance = Allowance(job.cpu_cores, time.monotonic_ns())
         self._say_at_s = 0.0
 
@@ -70,6 +79,7 @@ class Worker:
             if time.monotonic() >= self._say_at_s:
                 self._say_at_s = time.monotonic() + SAY_EVERY_S
                 self._hands.read_again()
+                self._keep_clips()
                 self.counts["products_unusable"] = int(bool(self._hands.trouble))
                 say(dict(self.counts))
 
@@ -132,6 +142,7 @@ class Worker:
             looks = colour_stripes(image.pixels, found.boxes_px)
             self._tell(camera, found, image.captured_at_ns, image.state, looks)
         self._tell_hands(camera, found, image.captured_at_ns, image.pixels)
+        self._clips.saw(camera.watched.camera, image.captured_at_ns, image.pixels, found)
         self._allowance.spend(time.process_time() - started_s)
 
     def _people(self, camera: _Camera, image: SlotImage) -> Found:
@@ -165,6 +176,12 @@ class Worker:
         if not self._link.send(packet):
             self.counts["unsent"] += 1
 
+    def _keep_clips(self) -> None:
+        while not asked.empty():
+            self._clips.ask(asked.get())
+        self._clips.work(time.time_ns())
+        self.counts["clips"], self.counts["clips_failed"] = self._clips.kept, self._clips.failed
+
     def _tell_hands(self, camera: _Camera, found: Found, at_ns: int, image: Bytes8 | None) -> None:
         """After the packet of people, which is worth more and comes first."""
         about = camera.watched.calibration
@@ -194,7 +211,7 @@ def main() -> int:
     job = received_job(DetectorJob)
     try:
         Worker(job).run()
-    except (ModelsError, CalibrationError) as error:
+    except (ModelsError, CalibrationError, ClipError) as error:
         say({}, error=str(error))
         return 1
     return 0

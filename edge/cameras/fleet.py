@@ -14,6 +14,7 @@ import logging
 import os
 import random
 import sys
+import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -21,10 +22,10 @@ from dataclasses import dataclass, field
 import msgspec
 
 from edge.cameras.image_slot import make_slot
-from edge.cameras.jobs import DetectorJob, ReaderJob, Said, Watched
+from edge.cameras.jobs import DetectorJob, KeepImages, ReaderJob, Said, Watched
 from edge.cameras.models.nets import net_file
 from hardware.drivers.sink import Health, Sink
-from messages.commands import Command
+from messages.commands import Command, KeepClip
 from messages.ids import CameraId, DeviceId
 from messages.observations import DeviceState
 from messages.store_config import Camera, StoreConfig
@@ -49,6 +50,8 @@ COUNTERS = (
     "people",
     "hands",
     "products_unusable",
+    "clips",
+    "clips_failed",
     "unsent",
     "reader_restarts",
     "detector_restarts",
@@ -80,7 +83,7 @@ class DetectorFleet:
 
     def __init__(self, config: StoreConfig, sink: Sink) -> None:
         self.health = Health(FLEET, sink, COUNTERS)
-        self._config = config
+        self._config, self._sink = config, sink
         self._cameras = live_cameras(config)
         self._fds: list[int] = []
         self._children: list[_Child] = []
@@ -100,7 +103,21 @@ class DetectorFleet:
             self._fds.clear()
 
     async def command(self, command: Command) -> None:
-        """Detectors take no commands."""
+        """Ask the detectors for a clip of their cameras; they take no other command.
+
+        Raises:
+            ConnectionError: a detector that has some of it is not running just now.
+        """
+        if not isinstance(command, KeepClip):
+            return
+        ahead_ns = self._sink.wall_to_store_ns(time.time_ns()) - time.time_ns()
+        for child in self._children:
+            ask = _ask(child.job, command, ahead_ns)
+            if ask is not None:
+                if child.process is None or child.process.stdin is None:
+                    raise ConnectionError(f"{child.name} is not running")
+                child.process.stdin.write(msgspec.json.encode(ask) + b"\n")
+                await child.process.stdin.drain()
 
     def processes(self) -> dict[str, int]:
         """Name -> process id of what runs."""
@@ -230,6 +247,22 @@ def check_models(config: StoreConfig) -> None:
         net_file(net_of(camera), config.models, config.vision.models)
 
 
+def _ask(job: ReaderJob | DetectorJob, command: KeepClip, ahead_ns: int) -> KeepImages | None:
+    """What a detector is asked; None where it watches none of the cameras, or is none."""
+    if not isinstance(job, DetectorJob):
+        return None
+    own = {watched.camera for watched in job.cameras}
+    cameras = tuple(camera for camera in command.cameras if camera in own)
+    ask = KeepImages(
+        id=f"{command.id}.{job.worker}",
+        reason=command.reason,
+        cameras=cameras,
+        started_at_ns=command.started_at_ns - ahead_ns,
+        ended_at_ns=command.ended_at_ns - ahead_ns,
+    )
+    return ask if cameras else None
+
+
 def net_of(camera: Camera) -> str:
     """The name of its net; empty: the first that finds people."""
     return camera.model or (SHELF_MODEL if camera.role == "shelf" else "")
@@ -292,6 +325,10 @@ def _detector(
         plates=config.plates,
         facings=config.facings,
         products=config.paths.products,
+        clips=config.paths.clips,
+        clips_key_file=config.paths.clips_key_file,
+        clip_s=config.vision.clip_s,
+        clips_days=config.vision.clips_days,
     )
     fds = (*(slots[c.id] for c in cameras), bell_fd)
     return _Child(f"detector {k}", "edge.cameras.detector", job, fds, "detector_restarts")

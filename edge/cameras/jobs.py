@@ -1,12 +1,13 @@
 """What the fleet tells its child processes: one JSON line on their standard input.
 
-The line is all they are told, and the end of their standard input is the end of them: a child
-does not outlive the daemon. What they say comes back as JSON lines on their standard output.
+Detectors are asked for clips on later lines; the end of their standard input is the end of them: a
+child does not outlive the daemon. What they say comes back as JSON lines on their standard output.
 """
 
 from __future__ import annotations
 
 import os
+import queue
 import signal
 import sys
 import threading
@@ -68,6 +69,21 @@ class DetectorJob:
     plates: tuple[Plate, ...] = ()
     facings: tuple[Facing, ...] = ()
     products: str = ""  # what `walkout enroll` wrote
+    clips: str = ""
+    clips_key_file: str = ""
+    clip_s: float = 0.0
+    clips_days: float = 30.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeepImages:
+    """A later line to a detector: write these cameras' images of a span of the wall clock."""
+
+    id: str
+    reason: str
+    cameras: tuple[str, ...]
+    started_at_ns: int
+    ended_at_ns: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,9 +113,16 @@ def _line() -> bytes:
     return line
 
 
+asked: queue.SimpleQueue[bytes] = queue.SimpleQueue()  # later lines, for who takes them
+
+
 def _end_with_parent() -> None:
-    while os.read(STDIN, 1024):
-        pass
+    rest = b""
+    while part := os.read(STDIN, 1 << 16):
+        *lines, rest = (rest + part).split(b"\n")
+        for line in lines:
+            asked.put(line)
+        rest = rest[-JOB_BYTES_MAX:]
     os._exit(0)
 
 
