@@ -259,12 +259,26 @@ def made_already(purchase: Purchase, demand: Demand) -> bool:
         case ChargeCancel():
             return purchase.stage is Stage.CANCELLED
         case RefundAsked():
+            _same_refund(purchase, demand)
             return demand.refund in (*purchase.refunds, purchase.refund)
         case Contested():
             return purchase.stage is Stage.CONTESTED
         case SettledElsewhere():
             return purchase.stage is Stage.PAID and not purchase.capture
     return False
+
+
+def _same_refund(purchase: Purchase, asked: RefundAsked) -> None:
+    """An id is of one refund for ever: under way or done, of that amount alone."""
+    known = dict(zip(purchase.refunds[::-1], purchase.refund_minors[::-1], strict=False))
+    known |= {purchase.refund: purchase.refund_minor} if purchase.refund else {}
+    if known.get(asked.refund, asked.amount_minor) != asked.amount_minor:
+        raise Refused(
+            422,
+            "id-reused",
+            f"refund {asked.refund} is of {known[asked.refund]}, not of {asked.amount_minor};"
+            " another refund has another id",
+        )
 
 
 def trip_state(purchase: Purchase, terms: Terms) -> TripState:

@@ -79,6 +79,7 @@ def _refunded(turn: Turn, signal: Refunded) -> Step:
         purchase,
         refunded_minor=back,
         refunds=(*purchase.refunds, purchase.refund),
+        refund_minors=(*purchase.refund_minors, signal.amount_minor),
         refund="",
         refund_minor=0,
     )

@@ -209,6 +209,7 @@ class Purchase:
     refund: str = ""  # the one under way
     refund_minor: int = 0
     refunds: tuple[str, ...] = ()  # done
+    refund_minors: tuple[int, ...] = ()  # of those; fewer in a purchase of an older version
     refunded_minor: int = 0
 
     @property

@@ -43,10 +43,7 @@ CALLS: list[tuple[bytes, int]] = [
     (refund(amount=eur(True)), 422),
     (refund(amount=eur("1")), 422),
     (refund(amount=eur(10**9)), 409),
-    (
-        b"POST /v1/refund HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer \xff\xfe\r\nContent-Length: 0\r\n\r\n",
-        401,
-    ),
+    (b"GET /v1/trips/v1 HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer \xff\xfe\r\n\r\n", 401),
     (b"GET /v1/trips/v1 HTTP/1.1\r\nHost: x\r\nAuthorization: Basic eDp5\r\n\r\n", 401),
     (b"GET /v1/trips/%00%ff%2e%2e%2f HTTP/1.1\r\n" + HEAD + b"\r\n", 404),
     (b"GET /v1/trips/%ed%a0%80 HTTP/1.1\r\n" + HEAD + b"\r\n", 404),
@@ -76,6 +73,22 @@ def test_each_call_is_refused_and_the_next_one_is_served(tmp_path: Path) -> None
 
     told(story, tmp_path)
     assert views.audit(tmp_path / "sync.db") == []
+
+
+def test_a_refund_under_a_known_id_is_the_same_refund_or_refused(tmp_path: Path) -> None:
+    async def story(store: Store) -> None:
+        store.journal.append(*whole_visit("v1", "ann", "apple"))
+        await store.trip("v1", state="paid")
+        ask = {name: REFUND[name] for name in ("shoppingTripId", "refundReasonCode")}
+        ask["refundRequestId"] = "r1"
+        assert (await store.call("/v1/refund", amount=eur(50), **ask))[0] == 200
+        await store.trip("v1", refundedMinor=50)
+        assert (await store.call("/v1/refund", amount=eur(50), **ask))[0] == 200
+        status, problem = await store.call("/v1/refund", amount=eur(51), **ask)
+        assert (status, problem["type"].rsplit("/")[-1]) == (422, "id-reused")
+        assert (await store.trip("v1"))["refundedMinor"] == 50
+
+    told(story, tmp_path)
 
 
 def test_a_body_that_never_comes_is_not_waited_for(
