@@ -58,6 +58,22 @@ class Transaction(Protocol):
 Job = Callable[[Transaction], Awaitable[T]]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HotCommand:
+    """A command that PostgreSQL does in one call, with its claim, its answer and its audit row.
+
+    ``function`` is one of ``hot_commands`` in the migrations; ``arguments`` is JSON. It gives one
+    text, or nothing when the case is not plain; the answer is ``head``, that text, ``tail``.
+    """
+
+    function: str
+    arguments: str
+    head: bytes
+    tail: bytes
+    actor: str
+    action: str
+
+
 class Database(Protocol):
     """A ledger's database. ``start`` before the first job, ``close`` after the last."""
 
@@ -79,6 +95,9 @@ class Database(Protocol):
 
     async def transfer(self, claim: Claim, request: TransferRequest, now_s: int) -> Answer:
         """The hot path: claim, floors, journal and answer in one go."""
+
+    async def hot(self, claim: Claim, command: HotCommand, now_s: int) -> Answer | None:
+        """The same for another command; None: not plain, nothing was done, run its effect."""
 
 
 def finished(coroutine: Awaitable[T]) -> T:

@@ -1,8 +1,7 @@
-"""The ledger on PostgreSQL: a pool for effects, and two lanes of transfers that share commits.
+"""The ledger on PostgreSQL: a pool for effects, and lanes of hot requests that share commits.
 
 An effect runs in READ COMMITTED and takes row locks; a deadlock, or a race for the same new id, is
-tried again. Transfers that wait together go as one call of a database function and one flush to
-the disk; what goes wrong in company is tried alone.
+tried again. Transfers, and codes that are shown and paid, go through ``postgresql_lanes.py``.
 """
 
 from __future__ import annotations
@@ -10,30 +9,29 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import asyncpg
 
 from broker import chart, schema, transfers
-from broker.database import CommitError, DatabaseError, DatabaseUrl, Job, Row, StoreFullError
+from broker.database import (
+    CommitError,
+    DatabaseError,
+    DatabaseUrl,
+    HotCommand,
+    Job,
+    Row,
+    StoreFullError,
+)
 from broker.idempotency import KEPT_S, Answer, Claim, key_reused
+from broker.postgresql_lanes import AGAIN, ATTEMPTS, UNUSABLE, WAITING_MAX, Lane
 
 POOL_MAX = 8  # connections of one process: past twice the cores they only wait for each other
-WAITING_MAX = 2048  # requests that may wait
-BATCH_MAX = 256  # transfers a commit
-LANES = 2  # while one waits for the server or its flush, the other is written down
-ATTEMPTS = 8  # of a job that lost a race
+CARRIERS = 2  # of transfers: while one waits for the flush, the other is written down
 TIMEOUT_S = 60  # no statement, and no idle transaction, lives longer
 CONNECT_S = 10.0
 
-AGAIN = (
-    asyncpg.DeadlockDetectedError,
-    asyncpg.SerializationError,
-    asyncpg.UniqueViolationError,  # two came with one new id: the second sees the first's now
-)
 LOST = (asyncpg.PostgresConnectionError, asyncpg.InterfaceError, OSError, asyncio.TimeoutError)
-UNUSABLE = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, asyncio.TimeoutError)
 T = TypeVar("T")
 
 
@@ -57,12 +55,6 @@ class PostgresTransaction:
 
     async def many(self, statement: str, rows: Sequence[Row]) -> None:
         await self._connection.executemany(statement, rows)
-
-
-@dataclass(slots=True)
-class _Waiting:
-    row: tuple[object, ...]  # of the arguments of ``transfers``, but for the last
-    future: asyncio.Future[Answer]
 
 
 class PostgresDatabase:
@@ -93,15 +85,12 @@ class PostgresDatabase:
                 await _check(connection)
         except UNUSABLE as error:
             raise DatabaseError(f"PostgreSQL: {error or type(error).__name__}") from error
-        self._lane: asyncio.Queue[_Waiting] = asyncio.Queue(maxsize=WAITING_MAX)
-        self._carriers = [
-            asyncio.create_task(self._carry(), name=f"transfers {n}") for n in range(LANES)
-        ]
+        self._transfers = Lane(self._pool, "transfers", 17, transfers.DECLINED, carriers=CARRIERS)
+        self._hot = Lane(self._pool, "hot_commands", 14)
 
     async def close(self) -> None:
-        for carrier in self._carriers:
-            carrier.cancel()
-        await asyncio.gather(*self._carriers, return_exceptions=True)
+        await self._transfers.close()
+        await self._hot.close()
         await self._pool.close()
 
     async def submit(self, job: Job[T]) -> T:
@@ -131,46 +120,23 @@ class PostgresDatabase:
     async def transfer(
         self, claim: Claim, request: transfers.TransferRequest, now_s: int
     ) -> Answer:
-        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        try:
-            self._lane.put_nowait(_Waiting(_arguments(claim, request, now_s), future))
-        except asyncio.QueueFull:
-            raise StoreFullError(f"{WAITING_MAX} requests are waiting") from None
-        return await future
+        status, body, replayed = await self._transfers.submit(_arguments(claim, request, now_s))
+        if status == 0:
+            raise key_reused()
+        if status == 409:
+            raise transfers.conflict()
+        return Answer(status=status, body=body, replayed=replayed)
+
+    async def hot(self, claim: Claim, command: HotCommand, now_s: int) -> Answer | None:
+        claimed = (*claim.scope, claim.digest, claim.group, claim.sequence, claim.attempt, now_s)
+        said = (command.actor, command.action, command.function, command.arguments)
+        row = (*claimed, *said, command.head, command.tail)
+        (body,) = await self._hot.submit(row)
+        return None if body is None else Answer(status=201, body=body)
 
     async def _attempt(self, job: Job[T]) -> T:
         async with self._pool.acquire() as connection, connection.transaction():
             return await job(PostgresTransaction(connection))
-
-    async def _carry(self) -> None:
-        """All that waits, in one transaction; then again."""
-        while True:
-            batch = [await self._lane.get()]
-            while len(batch) < BATCH_MAX and not self._lane.empty():
-                batch.append(self._lane.get_nowait())
-            try:
-                _resolve(batch, await self._transfers(batch))
-            except Exception:  # one of them, or the connection: each alone finds out
-                for waiting in batch:
-                    await self._carry_one(waiting)
-
-    async def _carry_one(self, waiting: _Waiting) -> None:
-        try:
-            for _ in range(ATTEMPTS - 1):
-                with contextlib.suppress(*AGAIN):
-                    return _resolve([waiting], await self._transfers([waiting]))
-            _resolve([waiting], await self._transfers([waiting]))
-        except UNUSABLE as error:
-            failure = CommitError(f"the commit failed: {type(error).__name__}")
-            failure.__cause__ = error
-            if not waiting.future.done():
-                waiting.future.set_exception(failure)
-
-    async def _transfers(self, batch: list[_Waiting]) -> list[Any]:
-        columns = list(zip(*(waiting.row for waiting in batch), strict=True))
-        async with self._pool.acquire() as connection:
-            found: list[Any] = await connection.fetch(_TRANSFERS, *columns, transfers.DECLINED)
-            return found
 
 
 def _arguments(claim: Claim, request: transfers.TransferRequest, now_s: int) -> tuple[object, ...]:
@@ -191,18 +157,6 @@ def _arguments(claim: Claim, request: transfers.TransferRequest, now_s: int) -> 
         request.currency,
         transfers.body_head(request),
     )
-
-
-def _resolve(batch: list[_Waiting], rows: list[Any]) -> None:
-    for waiting, (status, body, replayed) in zip(batch, rows, strict=True):
-        if waiting.future.done():  # the caller went away; the effect stands
-            continue
-        if status == 0:
-            waiting.future.set_exception(key_reused())
-        elif status == 409:
-            waiting.future.set_exception(transfers.conflict())
-        else:
-            waiting.future.set_result(Answer(status=status, body=body, replayed=replayed))
 
 
 async def migrate(where: DatabaseUrl, role: str = "") -> list[schema.Migration]:
@@ -234,4 +188,3 @@ _SETTINGS = {
     "idle_in_transaction_session_timeout": f"{TIMEOUT_S}s",
     "jit": "off",  # short statements
 }
-_TRANSFERS = f"SELECT * FROM transfers({', '.join(f'${i}' for i in range(1, 19))})"

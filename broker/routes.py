@@ -22,8 +22,15 @@ from broker import audit, idempotency, openapi, transfers, web
 from broker.admission import Admission, checked_body
 from broker.api_keys import KeyRing
 from broker.credentials import SigningKey
-from broker.database import CommitError, Database, DatabaseUrl, StoreFullError, Transaction
-from broker.idempotency import Answer
+from broker.database import (
+    CommitError,
+    Database,
+    DatabaseUrl,
+    HotCommand,
+    StoreFullError,
+    Transaction,
+)
+from broker.idempotency import Answer, Claim
 from broker.keys import TENANT, ApiKey
 from broker.ledger import DECLINES, LedgerRefusalError
 from broker.problems import ProblemError
@@ -110,6 +117,21 @@ class Call:
         return web.query_page(self.query, PAGE, PAGE_MAX)
 
 
+GIVEN = "@"  # stands in a reply for what the database gives
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AtOnce:
+    """A ``function`` of ``hot_commands`` in the migrations, its arguments, and its reply.
+
+    ``given``: the field of the reply that the function says; ``GIVEN`` stands there.
+    """
+
+    function: str
+    given: str
+    values: Callable[[Call, Any], tuple[Mapping[str, object], object]]
+
+
 @dataclass(frozen=True, slots=True)
 class Nothing:
     """A body without fields."""
@@ -120,7 +142,7 @@ class Command:
     """A POST, PUT or DELETE: ``effect(db, call, request)`` under an Idempotency-Key.
 
     ``edits``: needs If-Match, and ``call.if_match`` is the version to compare. A type that gives
-    ``version`` gets an ETag.
+    ``version`` gets an ETag. ``at_once``: the plain case as one function of the database.
     """
 
     path: str
@@ -131,6 +153,7 @@ class Command:
     status: int = 201
     method: str = "POST"
     edits: bool = False
+    at_once: AtOnce | None = None
 
     @property
     def name(self) -> str:
@@ -160,10 +183,34 @@ class Command:
                     db, claim, now_s, lambda: self._done(db, call, asked, action)
                 )
 
-            answer = await service.in_flight.run(claim, lambda: ledger.submit(job))
+            async def work() -> Answer:
+                done = await self._at_once(ledger, call, asked, claim, action)
+                return await ledger.submit(job) if done is None else done
+
+            answer = await service.in_flight.run(claim, work)
             return _tagged(web.answer_response(answer), self.gives, answer.body)
 
         return handle
+
+    async def _at_once(
+        self, ledger: Database, call: Call, asked: object, claim: Claim, action: str
+    ) -> Answer | None:
+        """The plain case in one call, where the database can; None: run the effect."""
+        if self.at_once is None:
+            return None
+        arguments, reply = self.at_once.values(call, asked)
+        mark = f'"{self.at_once.given}":"{GIVEN}"'.encode()  # no value can hold such quotes
+        head, found, tail = msgspec.json.encode(reply).partition(mark)
+        assert found
+        command = HotCommand(
+            function=self.at_once.function,
+            arguments=msgspec.json.encode(arguments).decode(),
+            head=head + mark[: -len(GIVEN) - 2],
+            tail=tail,
+            actor=call.key.actor,
+            action=action,
+        )
+        return await ledger.hot(claim, command, call.now_s)
 
     async def _done(self, db: Transaction, call: Call, asked: object, action: str) -> Answer:
         """The effect and its line in the audit log, in one transaction."""

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from broker import idempotency, schema, transfers
-from broker.database import Job, Row, finished
+from broker.database import HotCommand, Job, Row, finished
 from broker.group_commit import Writer, connect
 from broker.idempotency import Answer, Claim
 
@@ -79,6 +79,9 @@ class SqliteDatabase:
                 db, claim, now_s, lambda: transfers.effect(db, request, now_s)
             )
         )
+
+    async def hot(self, claim: Claim, command: HotCommand, now_s: int) -> Answer | None:
+        return None  # a statement is a call here, no round trip: the effect is as fast
 
     def in_one_snapshot(self, job: Job[T]) -> T:
         """Ask on a connection of its own; needs no ``start``, and may run beside a broker."""

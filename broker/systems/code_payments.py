@@ -11,13 +11,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from broker.chart import payable
 from broker.database import Transaction
 from broker.idempotency import Answer, answer
 from broker.problems import ProblemError
-from broker.routes import Call, Nothing
+from broker.routes import GIVEN, Call, Nothing
 from broker.systems import funds, payment_codes, wallets
 from broker.systems.merchants import check_party
 from broker.systems.payment_codes import CONFIRM_S, CodeSignal
+from broker.systems.secret_codes import hashed
 from broker.systems.states import advance
 from messages.contract import CaptureRequest
 
@@ -237,6 +239,33 @@ def _again(known: PaymentRow, asked: TransactionRequest) -> Answer:
     if given != found:
         raise funds.same_id_other_content("transaction")
     return answer(_status(known), known.reply, replayed=True)
+
+
+def charge_at_once(call: Call, asked: TransactionRequest) -> tuple[dict[str, object], CodePayment]:
+    """The plain case for ``pay_code`` of the migrations, which gives the code's request."""
+    check_party(call, asked.merchant)
+    row = PaymentRow(
+        transaction=asked.transaction,
+        payment_request=GIVEN,
+        merchant=asked.merchant,
+        amount_minor=asked.amount_minor,
+        currency=asked.currency,
+        purchase=asked.purchase,
+        state=PaymentState.SETTLED,
+        confirm_until_s=0,
+    )
+    arguments: dict[str, object] = {
+        "txn": row.transaction,
+        "code_hash": hashed(asked.code),
+        "merchant": row.merchant,
+        "payable": payable(row.merchant),
+        "amount": row.amount_minor,
+        "currency": row.currency,
+        "purchase": row.purchase,
+        "capture": row.capture,
+        "now_s": call.now_s,
+    }
+    return arguments, row.reply
 
 
 async def _ask(db: Transaction, call: Call, row: PaymentRow, hold: str) -> Answer:

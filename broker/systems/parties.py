@@ -6,13 +6,13 @@ themselves (``merchants.check_party``); every other row of the topic is the oper
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
 from broker.database import Transaction
 from broker.idempotency import Answer
-from broker.routes import Call, Command, Question, Route
+from broker.routes import AtOnce, Call, Command, Question, Route
 from broker.systems.merchants import check_operator
 
 
@@ -35,7 +35,10 @@ def _name(row: Route) -> str:
 
 def _closed(row: Route) -> Route:
     if isinstance(row, Command):
-        return replace(row, effect=_closed_effect(row.effect))
+        closed = replace(row, effect=_closed_effect(row.effect))
+        if row.at_once is None:
+            return closed
+        return replace(closed, at_once=replace(row.at_once, values=_closed_at_once(row.at_once)))
     return replace(row, ask=_closed_ask(row))
 
 
@@ -45,6 +48,16 @@ def _closed_effect(
     async def operators_alone(db: Transaction, call: Call, asked: Any) -> Answer:
         check_operator(call)
         return await effect(db, call, asked)
+
+    return operators_alone
+
+
+def _closed_at_once(
+    row: AtOnce,
+) -> Callable[[Call, Any], tuple[Mapping[str, object], object]]:
+    def operators_alone(call: Call, asked: Any) -> tuple[Mapping[str, object], object]:
+        check_operator(call)
+        return row.values(call, asked)
 
     return operators_alone
 

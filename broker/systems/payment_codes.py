@@ -19,7 +19,7 @@ from broker.database import Transaction
 from broker.idempotency import Answer, answer
 from broker.ledger import HoldState, HoldStatus
 from broker.problems import ProblemError
-from broker.routes import Call, Nothing
+from broker.routes import GIVEN, Call, Nothing
 from broker.systems import funds, wallets
 from broker.systems.merchants import check_party
 from broker.systems.secret_codes import code_of, hashed
@@ -253,6 +253,33 @@ async def _row(db: Transaction, column: str, value: str) -> CodeRow | None:
         reserved=bool(reserved),
         kid=kid,
     )
+
+
+def issue_at_once(call: Call, asked: PaymentCodeRequest) -> tuple[dict[str, object], PaymentCode]:
+    """The plain case for ``show_code`` of the migrations, which gives the wallet's currency."""
+    key, expires_s = call.service.signing[0], call.now_s + CODE_VALIDITY_S
+    arguments: dict[str, object] = {
+        "request": asked.payment_request,
+        "wallet": asked.wallet,
+        "merchant": asked.only_merchant,
+        "max": asked.max_amount_minor,
+        "code_hash": hashed(code_of(key, PURPOSE, asked.payment_request)),
+        "kid": key.kid,
+        "hold": f"payment-request:{asked.payment_request}",
+        "now_s": call.now_s,
+        "expires_s": expires_s,
+    }
+    reply = PaymentCode(
+        payment_request=asked.payment_request,
+        wallet=asked.wallet,
+        max_amount_minor=asked.max_amount_minor,
+        currency=GIVEN,
+        merchant=asked.only_merchant,
+        state=CodeState.ISSUED.value,
+        expires_at=rfc3339(expires_s),
+        code=key.kid,
+    )
+    return arguments, reply
 
 
 async def _insert(db: Transaction, row: CodeRow, code_hash: str, now_s: int) -> None:

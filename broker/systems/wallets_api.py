@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 
 from broker import openapi, web
 from broker.database import Transaction
-from broker.routes import PAGE, Call, Command, Nothing, Question, Route
+from broker.routes import PAGE, AtOnce, Call, Command, Nothing, Question, Route
 from broker.systems import code_payments, funds, gifts, parties, payment_codes, qr, wallets
 from broker.systems.secret_codes import CODE, CodeCommand
 from broker.systems.wallets import WalletSignal
@@ -92,6 +92,7 @@ _ROWS: tuple[Route, ...] = (
         effect=payment_codes.issue,
         purpose=payment_codes.PURPOSE,
         names="payment_request",
+        at_once=AtOnce(function="show_code", given="currency", values=payment_codes.issue_at_once),
     ),
     Command(
         path="/v1/payment-requests/reserve",
@@ -127,6 +128,9 @@ _ROWS: tuple[Route, ...] = (
         takes=code_payments.TransactionRequest,
         gives=code_payments.CodePayment,
         effect=code_payments.charge,
+        at_once=AtOnce(
+            function="pay_code", given="payment_request", values=code_payments.charge_at_once
+        ),
     ),
     Question(
         path="/v1/transactions/{id}",
