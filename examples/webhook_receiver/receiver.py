@@ -33,7 +33,7 @@ class Receiver(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         size = self.headers.get("Content-Length", "")
-        if not size.isdigit() or int(size) > BODY_BYTES_MAX:
+        if not (size.isascii() and size.isdigit()) or int(size) > BODY_BYTES_MAX:
             self.close_connection = True
             return self._answer(413)
         body = self.rfile.read(int(size))

@@ -13,11 +13,19 @@ from dataclasses import dataclass, replace
 
 from cloud_sync.pricing import gross_minor
 from cloud_sync.wall_time import unix_ns
-from messages.contract import CartItem, PurchaseLine, PurchaseReply, PurchaseRequest
+from messages.contract import (
+    CartItem,
+    PurchaseLine,
+    PurchaseReply,
+    PurchaseRequest,
+    ShoppingTrip,
+)
 from messages.money import Money, allocate
 from sim.retailer.catalogue import PROMOTION_PATTERN, Catalogue, Item
 
 LINES_MAX = 1000
+ENTRIES_MAX = 100  # credentials of one trip
+PARTY_MAX = 1_000  # people of one trip
 QUANTITY_MAX = {"piece": 999, "gram": 100_000}
 TEXT_MAX = 200
 
@@ -60,6 +68,7 @@ def check(request: PurchaseRequest) -> None:
     for name in ("requestId", "idempotentShoppingTripId", "storeId"):
         _text(getattr(request, name), f"$.{name}")
     _text(request.shopperIdentity.id, "$.shopperIdentity.id")
+    _check_trip(request.shoppingTrip)
     if len(request.cartItems) > LINES_MAX:
         raise CartError("invalid-body", f"more than {LINES_MAX} lines", "$.cartItems")
     seen = set[str]()
@@ -87,6 +96,21 @@ def tax_within(total_minor: int, tax_permille: int) -> int:
     return _rounded(total_minor * tax_permille, 1000 + tax_permille)
 
 
+def _check_trip(trip: ShoppingTrip) -> None:
+    """A trip has at least one entry, all of them at instants."""
+    if not 1 <= len(trip.authEvents) <= ENTRIES_MAX:
+        said = f"not within 1 and {ENTRIES_MAX} entries"
+        raise CartError("invalid-body", said, "$.shoppingTrip.authEvents")
+    if not 1 <= trip.partySize <= PARTY_MAX:
+        said = f"not within 1 and {PARTY_MAX}"
+        raise CartError("invalid-body", said, "$.shoppingTrip.partySize")
+    _instant(trip.startTime, "$.shoppingTrip.startTime")
+    _instant(trip.endTime, "$.shoppingTrip.endTime")
+    for i, event in enumerate(trip.authEvents):
+        _text(event.id, f"$.shoppingTrip.authEvents[{i}].id")
+        _instant(event.timestamp, f"$.shoppingTrip.authEvents[{i}].timestamp")
+
+
 def _check_item(item: CartItem, path: str) -> None:
     _text(item.lineItemId, f"{path}.lineItemId")
     _text(item.id, f"{path}.id")
@@ -97,12 +121,16 @@ def _check_item(item: CartItem, path: str) -> None:
         raise CartError("invalid-body", "neither piece nor gram", f"{path}.quantity.unit")
     if not 1 <= item.quantity.value <= most:
         raise CartError("invalid-body", f"not within 1 and {most}", f"{path}.quantity.value")
-    try:
-        unix_ns(item.takenAt)
-    except ValueError:
-        raise CartError("invalid-body", "not an RFC 3339 instant", f"{path}.takenAt") from None
+    _instant(item.takenAt, f"{path}.takenAt")
     if not 0.0 <= item.confidence <= 1.0:
         raise CartError("invalid-body", "not a probability", f"{path}.confidence")
+
+
+def _instant(text: str, path: str) -> None:
+    try:
+        unix_ns(text)
+    except ValueError:
+        raise CartError("invalid-body", "not an RFC 3339 instant", path) from None
 
 
 def _text(text: str, path: str) -> None:

@@ -16,6 +16,7 @@ import msgspec
 from standardwebhooks import Webhook
 
 from messages.contract import WebhookBody
+from messages.money import MINOR_MAX
 
 SECRET_BYTES = 32  # Standard Webhooks asks for 24 to 64
 ID_MAX = 200
@@ -55,6 +56,6 @@ def verified(secret: str, headers: Mapping[str, str], body: bytes) -> Received:
     if not 1 <= len(name) <= ID_MAX or not name.isprintable():
         raise NotVerifiedError("webhook-id")
     total = message.data.get("total", 0) if message.type == RECEIPT else 0
-    if type(total) is not int:
-        raise NotVerifiedError("total is no integer")
+    if type(total) is not int or not 0 <= total <= MINOR_MAX:
+        raise NotVerifiedError("total is no amount")
     return Received(id=name, type=message.type, body=body, total_minor=total)

@@ -19,6 +19,8 @@ from sim.retailer import service
 from sim.retailer.catalogue import CATALOGUE, write_catalogue
 from sim.retailer.faults import FaultsError, read_faults
 
+TRIP = cart("x")["shoppingTrip"]
+
 
 def is_problem(reply: requests.Response, status: int, slug: str = "") -> bool:
     assert reply.status_code == status, (reply.status_code, reply.text)
@@ -103,6 +105,11 @@ def test_repeated_line_is_refused(retailer: RunningRetailer) -> None:
         {"cartItems": [{}]},
         {"cartItems": [7]},
         {"shoppingTrip": {}},
+        {"shoppingTrip": TRIP | {"authEvents": []}},
+        {"shoppingTrip": TRIP | {"authEvents": TRIP["authEvents"] * 101}},
+        {"shoppingTrip": TRIP | {"authEvents": [{"id": "a", "timestamp": "noon"}]}},
+        {"shoppingTrip": TRIP | {"endTime": "later"}},
+        {"shoppingTrip": TRIP | {"partySize": -5}},
         {"storeId": ""},
         {"storeId": "a\u0000b"},
         {"idempotentShoppingTripId": 5},
@@ -161,6 +168,10 @@ def test_forged_stale_or_malformed_webhooks_are_401_and_leave_nothing(
         *(
             (text, retailer.signed("msg-bad", text))
             for text in (b"{", b"[]", b"null", b'{"type": 5}', receipt("much"), receipt(1.5))
+        ),
+        *(
+            (receipt(total), retailer.signed("msg-bad", receipt(total)))
+            for total in (-1, 2**63, 2**70, True)
         ),
     ]
     for value in (
