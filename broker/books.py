@@ -83,8 +83,8 @@ _CAPTURED = (
 _JOURNALS = "SELECT COUNT(DISTINCT journal) FROM posting WHERE currency = $1"
 _OPEN_HOLDS = "SELECT COUNT(*) FROM hold WHERE status = 'held' AND currency = $1 AND expires_s > $2"
 
-# Numbers of facts: 1 to 7 and 11 of the broker's invariants. A journal without postings counts as
-# unbalanced: half of it was lost.
+# Numbers of facts: 1 to 7, 9 and 11 of the broker's invariants. A journal without postings counts
+# as unbalanced: half of it was lost.
 INVARIANTS: Mapping[str, str] = {
     "every journal sums to zero": """
         SELECT (SELECT COUNT(*) FROM (SELECT journal FROM posting GROUP BY journal, currency
@@ -126,6 +126,13 @@ INVARIANTS: Mapping[str, str] = {
         LEFT JOIN journal j ON j.journal = done.journal AND j.kind = done.kind
             AND j.reference = done.reference
         WHERE j.journal IS NULL""",
+    "what the provider collected or gives back is what clearing shows": """
+        SELECT (SELECT COUNT(*) FROM payment p WHERE amount_minor <> (
+            SELECT COALESCE(SUM(amount_minor), 0) FROM posting o
+            WHERE o.journal = p.journal AND o.account = 'psp_clearing'))
+        + (SELECT COUNT(*) FROM refund r WHERE to_provider_minor <> (
+            SELECT COALESCE(-SUM(amount_minor), 0) FROM posting o
+            WHERE o.journal = r.journal AND o.account = 'refund_clearing'))""",
     "every claimed key has its answer": "SELECT COUNT(*) FROM answer WHERE status = 0",
     "every snapshot is the sum of its postings": """
         SELECT COUNT(*) FROM balance_snapshot s WHERE balance_minor <> (

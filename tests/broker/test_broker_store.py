@@ -152,6 +152,7 @@ def test_journal_that_lost_its_postings_shows_in_the_books(opened: Ledger) -> No
         ("INSERT INTO balance_snapshot VALUES ('fees', 'EUR', 9, 1)", "every snapshot"),
         ("INSERT INTO refund VALUES ('r', 'c1', 301, 'EUR', 0, '', 99)", "refunds are within"),
         ("INSERT INTO payment VALUES ('p', 'anna', 5, 'EUR', 1)", "is its journal"),
+        ("INSERT INTO payment VALUES ('p', 'anna', 5, 'EUR', 1)", "what clearing shows"),
     ],
 )
 def test_each_invariant_query_finds_a_planted_fault(
