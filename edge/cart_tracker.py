@@ -40,6 +40,7 @@ from edge.carts.questions import (
     taken,
     undecided,
 )
+from edge.carts.sightings import kept, sighting_log_ratio
 from edge.carts.state import (
     PARTS_MAX,
     CartTrackerState,
@@ -66,7 +67,7 @@ from messages.events import (
     VisitStarted,
 )
 from messages.ids import LineId, ReviewId, Sku, VisitId
-from messages.observations import ReviewAnswer
+from messages.observations import ItemSightings, ReviewAnswer
 from messages.store_config import StoreConfig
 
 __all__ = ["CartTracker", "CartTrackerState", "InvalidAnswer", "People"]
@@ -133,6 +134,10 @@ class CartTracker:
         self.state.suspicions.pop(facing, None)
         self.state.sold_out.pop(facing, None)
         self._planogram = Planogram(self.config, self.state.facing_sku)
+
+    def seen_in_hands(self, now_ns: int, seen: ItemSightings) -> None:
+        """Looks into hands; they weigh for the steps that are judged in the next seconds."""
+        self.state.in_hands = kept(self.state.in_hands, seen, now_ns)
 
     def step(
         self, now_ns: int, steps: WeightSteps, people: People, *, strangers: int = 0
@@ -330,7 +335,9 @@ class CartTracker:
         state, planogram = self.state, self._planogram
         sources = planogram.sources(view.shelf, state.misplaced)
         wrong = wrong_facings(state.facing_wrong, planogram.facing_ids)
-        return explain_take(view, planogram, sources, state.foreign, about.actors, wrong)
+        return explain_take(
+            view, planogram, sources, state.foreign, about.actors, wrong, about.looks
+        )
 
     def _put(
         self, now_ns: int, held: HeldStep, view: StepView, about: Circumstances, *, final: bool
@@ -338,7 +345,7 @@ class CartTracker:
         actors, state = about.actors, self.state
         stock = np.append(about.staff[:-1], True)  # staff, or somebody unseen, may fill shelves
         mine = holdings(actors.visits, self.carts, self.reviews, self.config.product_index)
-        outcomes = explain_put(view, self._planogram, mine, actors, stock)
+        outcomes = explain_put(view, self._planogram, mine, actors, stock, about.looks)
         back = self._came_back(held, outcomes, mine, about)
         verdict = put_verdict(outcomes, mine, about)
         young = now_ns - held.held_at_ns < PUT_WAIT_NS and not final
@@ -385,6 +392,22 @@ class CartTracker:
             charge_min=self.config.decision.charge_probability_min,
             confidence=confidence,
             warning=warning,
+            looks=self._looks(held),
+        )
+
+    def _looks(self, held: HeldStep) -> Floats | None:
+        """What hands at the step's place were seen to hold; None where nobody looked."""
+        if not self.state.in_hands:
+            return None
+        shelf = self._planogram.shelves[self.config.shelf_index[held.shelf]]
+        size = np.abs(held.plate_mass_g)
+        return sighting_log_ratio(
+            self.state.in_hands,
+            self.config.product_index,
+            size @ shelf.position_m / size.sum(),
+            held.started_at_ns,
+            held.ended_at_ns,
+            put=held.mass_g > 0,
         )
 
     def _mistakable(self, actors: Actors) -> bool:

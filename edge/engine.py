@@ -43,6 +43,7 @@ from messages.observations import (
     DeviceState,
     GateSignal,
     GateSignalKind,
+    ItemSightings,
     Observation,
     OperatorAction,
     OperatorActionKind,
@@ -211,6 +212,8 @@ class Engine:
                 self.gate.anchor(seen)
             case OperatorAction():
                 self._operator(now_ns, seen)
+            case ItemSightings():
+                self.carts.seen_in_hands(now_ns, seen)
             case StepSetAside():
                 self._set_aside(now_ns, seen)
             case ConfigLoaded():

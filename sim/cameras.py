@@ -57,6 +57,7 @@ class Faults:
     latency_ms: float = 45.0  # median from capture to hand-over
     rate_hz: float = 15.0
     appearance: bool = True  # packets carry a vector of looks for each box
+    items: bool = False  # hands near goods are looked into, as a product recognizer would
 
 
 @dataclass(frozen=True, slots=True, eq=False)

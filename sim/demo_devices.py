@@ -15,6 +15,7 @@ import logging
 import tempfile
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +27,7 @@ from messages.observations import PersonDetections
 from messages.store_config import Paths, StoreConfig
 from sim.barriers import Barriers
 from sim.devices import CameraNodeClient, GateNodeDevice, ReaderDevice, ShelfNodeDevice
-from sim.outputs import CameraPacket, Output, Passage, Scan, ShelfBatch
+from sim.outputs import CameraPacket, HandPacket, Output, Passage, Scan, ShelfBatch
 from sim.world import World
 
 NS = 1_000_000_000
@@ -146,6 +147,9 @@ class WorldOnDevices:
                 )
             case CameraPacket():
                 self._cameras.send(detections(output, self.began_wall_ns))
+            case HandPacket():
+                wall_ns = self.began_wall_ns + output.seen.captured_at_ns
+                self._cameras.send(replace(output.seen, captured_at_ns=wall_ns))
             case Passage():
                 gate = self._gates[output.gate]
                 if output.inward:

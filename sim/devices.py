@@ -19,7 +19,7 @@ from hardware.protocol import camera_link, gate_node, shelf_node
 from hardware.protocol.framing import FrameReader, encode_frame
 from hardware.protocol.identity import Identify, Identity, Nak, NakReason, PacketError, UnknownType
 from messages.arrays import Bytes8, Counts
-from messages.observations import PersonDetections
+from messages.observations import ItemSightings, PersonDetections
 from sim.device_port import DevicePort, Wire
 
 TICKS = 1 << 32
@@ -363,7 +363,7 @@ class CameraNodeClient:
             self._writer.close()
             self._writer = None
 
-    def send(self, detections: PersonDetections) -> bool:
+    def send(self, detections: PersonDetections | ItemSightings) -> bool:
         """``captured_at_ns`` holds the camera's wall clock. False where it was dropped."""
         writer = self._writer
         too_slow = (

@@ -20,7 +20,7 @@ from messages.observations import PlateFlag
 from messages.store_config import Camera, StoreConfig
 from sim import gestures
 from sim.geometry import fixture_boxes, fixture_of_shelf
-from sim.outputs import CameraPacket, Output, ShelfBatch
+from sim.outputs import CameraPacket, HandPacket, Output, ShelfBatch
 from sim.projection import Lens, in_image, project
 from sim.script import Fault, FaultKind, Span
 from sim.shelf_physics import CODE_MAX, ShelfPhysics
@@ -107,6 +107,9 @@ class FaultPlan:
         return [left for output in outputs for left in self._one(output)]
 
     def _one(self, output: Output) -> list[Output]:
+        if isinstance(output, HandPacket):  # who sees no people sees no hands
+            failing = self.by_device.get(str(output.camera), [])
+            return [] if any(f.on(output.seen.captured_at_ns) for f in failing) else [output]
         if not isinstance(output, CameraPacket | ShelfBatch):
             return [output]
         device = str(output.camera if isinstance(output, CameraPacket) else output.device)

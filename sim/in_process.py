@@ -29,7 +29,7 @@ from messages.observations import (
 from messages.store_config import StoreConfig
 from sim.barriers import Barriers
 from sim.driver_health import DriverHealth
-from sim.outputs import CameraPacket, Output, Passage, Scan, ShelfBatch
+from sim.outputs import CameraPacket, HandPacket, Output, Passage, Scan, ShelfBatch
 from sim.referee_mass import StepWatch
 from sim.script import Scenario
 from sim.store_toml import store_toml
@@ -92,6 +92,8 @@ class ObservedWorld:
                 return shelf_samples(output)
             case CameraPacket():
                 return person_detections(output)
+            case HandPacket():
+                return replace(output.seen, received_at_ns=output.sent_at_ns)
             case Scan():
                 self.scans += 1
                 token = shown_code(self.world, self.issuer, output, WALL_START_NS + output.at_ns)

@@ -11,6 +11,7 @@ from typing import TypeAlias
 
 from messages.arrays import Bytes8, Counts, Floats32, read_only
 from messages.ids import CameraId, DeviceId, GateId
+from messages.observations import ItemSightings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -65,6 +66,23 @@ class CameraPacket:
         return self.camera
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class HandPacket:
+    """What one image showed of hands near goods."""
+
+    camera: CameraId
+    sent_at_ns: int
+    seen: ItemSightings
+
+    @property
+    def at_ns(self) -> int:
+        return self.sent_at_ns
+
+    @property
+    def source(self) -> str:
+        return f"{self.camera} hands"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scan:
     """A shopper holds a code to a reader. The caller makes the token, and tells the world its id
@@ -97,4 +115,4 @@ class Passage:
         return self.gate
 
 
-Output: TypeAlias = ShelfBatch | CameraPacket | Scan | Passage
+Output: TypeAlias = ShelfBatch | CameraPacket | HandPacket | Scan | Passage

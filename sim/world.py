@@ -23,6 +23,7 @@ from sim.cameras import Cameras, Faults
 from sim.crowd import Crowd
 from sim.faults import FaultPlan
 from sim.geometry import fixture_of_shelf
+from sim.hand_looks import HandLooks
 from sim.hands import Hands
 from sim.outputs import CameraPacket, Output, Passage, Scan, ShelfBatch
 from sim.paths import Paths
@@ -104,6 +105,7 @@ class World:
     party_seeds: np.random.SeedSequence
     faults: FaultPlan
     scene: Scene
+    looks: HandLooks | None
     coming: list[Coming]  # of the script, the first one last
     now_ns: int = 0
     arrived: int = 0
@@ -130,7 +132,7 @@ class World:
             script: who comes and what fails; of ``options`` only the seed counts then.
         """
         opt = _of_script(script, options) if script else options or Options()
-        streams = np.random.SeedSequence(opt.seed).spawn(7)
+        streams = np.random.SeedSequence(opt.seed).spawn(8)
         stock_rng, shelf_rng, camera_rng, own_rng = map(np.random.default_rng, streams[:4])
         truth = Truth()
         wrong = {w.facing: w.holds for w in script.planogram} if script else {}
@@ -150,6 +152,9 @@ class World:
             party_seeds=streams[4],
             faults=FaultPlan.of((*faults, *(script.faults if script else ())), config, streams[5]),
             scene=scene,
+            looks=HandLooks.of(config, np.random.default_rng(streams[7]))
+            if opt.faults.items
+            else None,
             coming=scripted.cast(script, scene, streams[6]) if script else [],
             adversary_share=script.background.adversary_share if script else 0.0,
             next_arrival_ns=int(opt.first_arrival_s * NS),
@@ -225,6 +230,9 @@ class World:
         self.paths_walked.sample(self.now_ns, self.crowd.people)
         for batch in self.physics.due(self.now_ns):
             self._send(batch)
+        if self.looks is not None:
+            for packet in self.looks.packets(self.now_ns, self.crowd.people, self.truth):
+                self._send(packet)
         due = self.cameras.due(self.now_ns)
         if due:
             at_ns = np.array([at for at, _ in due], dtype=np.int64)

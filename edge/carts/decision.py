@@ -16,7 +16,7 @@ import numpy as np
 from edge.carts.outcomes import Kind, Outcomes
 from edge.carts.put import Holdings
 from edge.carts.who import Actors
-from messages.arrays import Bools
+from messages.arrays import Bools, Floats
 from messages.events import Candidate
 from messages.ids import Sku, VisitId
 
@@ -70,6 +70,7 @@ class Circumstances:
     charge_min: float
     confidence: float = 1.0  # below 1 where the sensors did not see everything
     warning: str = ""  # ... and why
+    looks: Floats | None = None  # (config.products,) log ratio by looks into hands
 
 
 @dataclass(slots=True)

@@ -32,6 +32,7 @@ from edge.carts.outcomes import (
     worth,
 )
 from edge.carts.planogram import Planogram
+from edge.carts.sightings import with_looks
 from edge.carts.who import Actors
 from messages.arrays import Bools, Floats, Ints
 
@@ -48,9 +49,15 @@ class Holdings:
 
 
 def explain_put(
-    step: StepView, planogram: Planogram, holdings: Holdings, actors: Actors, staff: Bools
+    step: StepView,
+    planogram: Planogram,
+    holdings: Holdings,
+    actors: Actors,
+    staff: Bools,
+    looks: Floats | None = None,
 ) -> Outcomes:
-    """Mass came onto the shelf. ``staff``: (v + 1,) who may put down any product (and nobody)."""
+    """Mass came onto the shelf. ``staff``: (v + 1,) who may put down any product (and nobody);
+    ``looks``: (config.products,) log ratio of what hands were seen to hold."""
     centre = centre_log_likelihood(step.plate_mass_g, step.plate_sd_g)
     rows = [
         _single_puts(step, planogram, holdings, actors, centre, at_home=True),
@@ -61,7 +68,7 @@ def explain_put(
         _stocked(step, planogram, actors, centre, staff),
         *anything(step, planogram, actors, centre, PUT_UNKNOWN),
     ]
-    return normalized(rows)
+    return normalized([with_looks(row, looks) for row in rows])
 
 
 def _single_puts(

@@ -16,6 +16,7 @@ from messages.arrays import Floats
 from messages.cart import Cart
 from messages.events import ReviewRequested, VisitKind
 from messages.ids import PlateId, ReviewId, ShelfId, Sku, VisitId
+from messages.observations import ItemSightings
 from messages.store_config import StoreConfig
 
 LIFT_NS = 15_000_000_000  # longest time that an item is held half lifted
@@ -87,6 +88,7 @@ class CartTrackerState:
     suspicions: dict[str, Suspicion] = field(default_factory=dict)  # facing -> other goods on it
     sold_out: dict[str, float] = field(default_factory=dict)  # facing -> P(nothing is left)
     looked_at_ns: int = 0  # when meetings were last looked for
+    in_hands: list[ItemSightings] = field(default_factory=list)  # of the last seconds
     passed_on: int = 0  # items that went from hand to hand
 
 

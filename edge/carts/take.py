@@ -40,6 +40,7 @@ from edge.carts.outcomes import (
     worth,
 )
 from edge.carts.planogram import ForeignObject, Planogram, Sources
+from edge.carts.sightings import with_looks
 from edge.carts.who import Actors
 from messages.arrays import Floats, Ints
 
@@ -51,12 +52,14 @@ def explain_take(
     foreign: Sequence[ForeignObject],
     actors: Actors,
     wrong: Floats,
+    looks: Floats | None = None,
 ) -> Outcomes:
     """Mass left the shelf.
 
     Args:
         actors: at the step's own place, then at each source.
         wrong: (config.facings,) probability that each holds other goods than the books say.
+        looks: (config.products,) log ratio of what hands were seen to hold; None: nobody looked.
     """
     right = np.where(sources.facing >= 0, 1.0 - wrong[sources.facing], 1.0)
     centre = centre_log_likelihood(step.plate_mass_g, step.plate_sd_g)
@@ -68,7 +71,7 @@ def explain_take(
         _known_foreign(step, planogram, foreign, actors, centre),
         *anything(step, planogram, actors, centre, TAKE_UNKNOWN),
     ]
-    return normalized(rows)
+    return normalized([with_looks(row, looks) for row in rows])
 
 
 def _single_takes(
