@@ -116,10 +116,13 @@ def demo(
 
 @app.command(epilog="Example: walkout run --config /etc/walkout/store.toml")
 def run(config: Config = Path("store.toml")) -> None:
-    """The store daemon: reads devices, keeps carts, opens gates."""
+    """The store daemon: reads devices, keeps carts, opens gates; and the sync process beside it."""
     import edge.daemon
+    from cloud_sync.beside import beside
 
-    _exit(edge.daemon.main(config))
+    with beside(config):
+        status = edge.daemon.main(config)
+    _exit(status)
 
 
 @app.command(epilog="Example: walkout cameras --config store.toml    with vision.process = 'apart'")
@@ -327,11 +330,12 @@ def explain(
 def sync_run(
     config: Config = Path("store.toml"),
     drain: Annotated[bool, typer.Option(help="Stop when nothing is left to send.")] = False,
+    parent: Annotated[int, typer.Option(help="End with this process.", hidden=True)] = 0,
 ) -> None:
     """Send carts to the retailer and charges to the broker; deliver webhooks."""
     import cloud_sync.service
 
-    _exit(cloud_sync.service.main(config, drain=drain))
+    _exit(cloud_sync.service.main(config, drain=drain, parent=parent))
 
 
 @sync_app.command("status", epilog="Example: walkout sync status --json")

@@ -30,6 +30,7 @@ import aiosqlite
 from cloud_sync import book as book_module
 from cloud_sync import connector, payment_route, standing
 from cloud_sync import outbox as outbox_module
+from cloud_sync.beside import ends_with
 from cloud_sync.book import Book, Fact
 from cloud_sync.database import REMEDY, Database, SyncStoreError, read_only_uri
 from cloud_sync.desk import Command, Desk, replay, resume, void
@@ -68,8 +69,10 @@ T = TypeVar("T")
 log = logging.getLogger("walkout.sync")
 
 
-def main(config: Path, *, drain: bool = False) -> int:
+def main(config: Path, *, drain: bool = False, parent: int = 0) -> int:
     """Run until SIGTERM, or with ``drain`` until nothing is left; the exit status.
+
+    ``parent``: the process that started this one and with which it ends; 0: on its own.
 
     0: done. 1: with ``drain``, parked groups or a barred destination are left; or a crash.
     2: the sync file or the journal cannot be used. 78 (EX_CONFIG of sysexits.h, after which
@@ -77,7 +80,7 @@ def main(config: Path, *, drain: bool = False) -> int:
     """
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s %(message)s")
     try:
-        return run_on_loop(run(load(config), drain=drain))
+        return run_on_loop(run(load(config), drain=drain, parent=parent))
     except (ConfigError, EndpointError, HookError, RouteError, SecretError) as error:
         print(f"walkout sync: {error}", file=sys.stderr)
         return EX_CONFIG
@@ -104,7 +107,7 @@ def run_on_loop(work: Coroutine[Any, Any, T]) -> T:
     return uvloop.run(work)
 
 
-async def run(config: StoreConfig, *, drain: bool = False) -> int:
+async def run(config: StoreConfig, *, drain: bool = False, parent: int = 0) -> int:
     """The process for a configuration; raises the named errors that ``main`` prints."""
     reached = endpoints(config)
     database = await Database.open(
@@ -118,10 +121,12 @@ async def run(config: StoreConfig, *, drain: bool = False) -> int:
             service = Service(config, database, routes)
             await service.start()
             _stop_on_signals(service.stop)
+            ending = asyncio.create_task(ends_with(parent, service.stop))
             try:
                 async with connector.serving(config, service.book.terms):
                     return await service.loop(drain=drain)
             finally:
+                ending.cancel()
                 await service.reader.close()
     finally:
         await database.close()

@@ -190,6 +190,7 @@ class Cloud:
     retailer_url: str = ""
     broker_url: str = ""
     merchant: str = ""
+    process: str = "daemon"  # `walkout run` starts the sync process; or "apart": somebody else does
     hold_minor: int = 5_000
     retailer_key_file: str = ""
     broker_key_file: str = ""

@@ -151,6 +151,7 @@ class Demo:
                 retailer_url=self.urls["retailer"],
                 broker_url=self.urls["broker"],
                 merchant=MERCHANT,
+                process="apart",  # the demo watches it, and drains it at the end
                 retailer_key_file=str(self.folder / "retailer" / retailer.KEY_FILE),
                 broker_key_file=str(self.folder / "broker" / "store.key"),
                 webhook_url=f"{self.urls['retailer']}/v1/webhooks",
