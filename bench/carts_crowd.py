@@ -1,8 +1,9 @@
 """What one weight step costs the cart tracker while many people are elsewhere in the store.
 
 One shopper takes things off a shelf; 5, 60 or 250 others stand in other aisles, each with an open
-visit. Tracks come from the person tracker's own history of 90 s; no wrists are seen. CPU time of the call with the step
-less that of a call without one, the median of some fifty: flat means that only those near count.
+visit. Tracks come from the person tracker's own history of 90 s; no wrists are seen. CPU time of
+the call with the step less that of a call without one, the median of some fifty: flat means that
+only those near count.
 """
 
 from __future__ import annotations
