@@ -124,7 +124,7 @@ def _cameras(config: StoreConfig, sink: Sink) -> Iterable[Device]:
         Path(config.paths.camera_socket).parent.mkdir(parents=True, exist_ok=True)
         make = partial(CameraLink, here, config.paths.camera_socket, sink)
         cameras = tuple(DeviceId(camera.id) for camera in here)
-        yield Device(name="cameras", devices=cameras, make=make)
+        yield Device(name="cameras", devices=cameras, make=make, answers=(CLIPS,))
 
 
 def _detectors(config: StoreConfig, sink: Sink) -> Iterable[Device]:
@@ -133,12 +133,7 @@ def _detectors(config: StoreConfig, sink: Sink) -> Iterable[Device]:
     if live and config.vision.process == "daemon":
         from edge.cameras.fleet import FLEET, DetectorFleet
 
-        yield Device(
-            name=FLEET,
-            devices=(FLEET,),
-            make=partial(DetectorFleet, config, sink),
-            answers=(CLIPS,),
-        )
+        yield Device(name=FLEET, devices=(FLEET,), make=partial(DetectorFleet, config, sink))
 
 
 def _camera_boxes(config: StoreConfig, sink: Sink) -> Iterable[Device]:

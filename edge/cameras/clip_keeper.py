@@ -6,19 +6,15 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
-import msgspec
-
 from edge.cameras.clip_file import ClipError, expire, read_key, write_clip
 from edge.cameras.clip_ring import ClipRing
-from edge.cameras.jobs import KeepImages
 from edge.vision.detectors.found import Found
 from messages.arrays import Bytes8
+from messages.commands import KeepClip
 
 LATER_NS = 1_500_000_000  # after the span's end: its last image waits for one more
 EXPIRE_EVERY_NS = 600_000_000_000
 ASKED_MAX = 64  # a shop that asks more often than this in a few seconds has other worries
-
-_ASK = msgspec.json.Decoder(KeepImages)
 
 
 class ClipKeeper:
@@ -27,12 +23,15 @@ class ClipKeeper:
     def __init__(
         self, cameras: Iterable[str], folder: str, key_file: str, clip_s: float, days: float
     ) -> None:
-        """Raises ClipError where there is a key file that cannot be used."""
+        """A key that cannot be used, which `walkout run` had checked, costs the clips only."""
         self.kept = self.failed = 0
-        self._key = read_key(Path(key_file)) if key_file else b""
+        try:
+            self._key = read_key(Path(key_file)) if key_file else b""
+        except ClipError:
+            self._key, self.failed = b"", 1
         self._rings = {c: ClipRing(clip_s) for c in cameras} if self._key and clip_s else {}
         self._folder, self._days = Path(folder), days
-        self._asked: list[KeepImages] = []
+        self._asked: list[KeepClip] = []
         self._expire_at_ns = 0
 
     def saw(self, camera: str, at_ns: int, image: Bytes8, found: Found) -> None:
@@ -41,12 +40,9 @@ class ClipKeeper:
         if ring is not None:
             ring.add(at_ns, image, found)
 
-    def ask(self, line: bytes) -> None:
-        """One line of JSON, ``KeepImages``; what is none is counted."""
-        try:
-            self._asked.append(_ASK.decode(line))
-        except msgspec.MsgspecError:
-            self.failed += 1
+    def ask(self, clip: KeepClip) -> None:
+        """``clip``: its instants are of the wall clock here."""
+        self._asked.append(clip)
         if len(self._asked) > ASKED_MAX:
             self._asked.pop(0)
             self.failed += 1
@@ -63,10 +59,10 @@ class ClipKeeper:
             self._expire_at_ns = now_ns + EXPIRE_EVERY_NS
             expire(self._folder, self._days, time.time())
 
-    def _write(self, asked: KeepImages) -> None:
+    def _write(self, asked: KeepClip) -> None:
         span_ns = asked.started_at_ns, asked.ended_at_ns
-        images = {c: self._rings[c].between(*span_ns) for c in asked.cameras if c in self._rings}
-        images = {c: of for c, of in images.items() if of}
+        mine = [str(c) for c in asked.cameras if c in self._rings]
+        images = {c: of for c in mine if (of := self._rings[c].between(*span_ns))}
         if not images:
             return
         try:

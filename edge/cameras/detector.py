@@ -12,15 +12,14 @@ import select
 import sys
 import time
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from edge.cameras.clip_file import ClipError
 from edge.cameras.clip_keeper import ClipKeeper
 from edge.cameras.hands import Hands
 from edge.cameras.image_slot import ImageSlot, SlotHeader, SlotImage
-from edge.cameras.jobs import SAY_EVERY_S, DetectorJob, Watched, asked, received_job, say
+from edge.cameras.jobs import SAY_EVERY_S, DetectorJob, Watched, received_job, say
 from edge.cameras.models.nets import Net, NetFile, net_file
 from edge.cameras.models.packages import ModelsError
 from edge.cameras.node_link import NodeLink
@@ -30,7 +29,7 @@ from edge.vision.detector_schedule import Allowance, Waiting, most_urgent, needs
 from edge.vision.detectors.decoders import DecodeError
 from edge.vision.detectors.found import Found, nothing
 from messages.arrays import Bytes8, Floats32
-from messages.ids import CameraId
+from messages.ids import CameraId, CommandId
 from messages.observations import PersonDetections
 
 IDLE_S = 0.5  # without a ring: time to speak, and to find what was missed
@@ -177,8 +176,8 @@ class Worker:
             self.counts["unsent"] += 1
 
     def _keep_clips(self) -> None:
-        while not asked.empty():
-            self._clips.ask(asked.get())
+        for clip in self._link.received():
+            self._clips.ask(replace(clip, id=CommandId(f"{clip.id}.{self._job.worker}")))
         self._clips.work(time.time_ns())
         self.counts["clips"], self.counts["clips_failed"] = self._clips.kept, self._clips.failed
 
@@ -211,7 +210,7 @@ def main() -> int:
     job = received_job(DetectorJob)
     try:
         Worker(job).run()
-    except (ModelsError, CalibrationError, ClipError) as error:
+    except (ModelsError, CalibrationError) as error:
         say({}, error=str(error))
         return 1
     return 0

@@ -14,18 +14,20 @@ import logging
 import os
 import random
 import sys
-import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import msgspec
 
+from edge.cameras.clip_file import ClipError, read_key
 from edge.cameras.image_slot import make_slot
-from edge.cameras.jobs import DetectorJob, KeepImages, ReaderJob, Said, Watched
+from edge.cameras.jobs import DetectorJob, ReaderJob, Said, Watched
 from edge.cameras.models.nets import net_file
+from edge.cameras.models.packages import ModelsError
 from hardware.drivers.sink import Health, Sink
-from messages.commands import Command, KeepClip
+from messages.commands import Command
 from messages.ids import CameraId, DeviceId
 from messages.observations import DeviceState
 from messages.store_config import Camera, StoreConfig
@@ -83,7 +85,7 @@ class DetectorFleet:
 
     def __init__(self, config: StoreConfig, sink: Sink) -> None:
         self.health = Health(FLEET, sink, COUNTERS)
-        self._config, self._sink = config, sink
+        self._config = config
         self._cameras = live_cameras(config)
         self._fds: list[int] = []
         self._children: list[_Child] = []
@@ -103,21 +105,7 @@ class DetectorFleet:
             self._fds.clear()
 
     async def command(self, command: Command) -> None:
-        """Ask the detectors for a clip of their cameras; they take no other command.
-
-        Raises:
-            ConnectionError: a detector that has some of it is not running just now.
-        """
-        if not isinstance(command, KeepClip):
-            return
-        ahead_ns = self._sink.wall_to_store_ns(time.time_ns()) - time.time_ns()
-        for child in self._children:
-            ask = _ask(child.job, command, ahead_ns)
-            if ask is not None:
-                if child.process is None or child.process.stdin is None:
-                    raise ConnectionError(f"{child.name} is not running")
-                child.process.stdin.write(msgspec.json.encode(ask) + b"\n")
-                await child.process.stdin.drain()
+        """Detectors take commands by the camera socket alone."""
 
     def processes(self) -> dict[str, int]:
         """Name -> process id of what runs."""
@@ -242,25 +230,14 @@ def live_cameras(config: StoreConfig) -> tuple[Camera, ...]:
 
 
 def check_models(config: StoreConfig) -> None:
-    """Is there a net for each live camera? Raises ModelsError with what to run."""
+    """Is there a net for each live camera, and the key of clips? Raises ModelsError."""
     for camera in live_cameras(config):
         net_file(net_of(camera), config.models, config.vision.models)
-
-
-def _ask(job: ReaderJob | DetectorJob, command: KeepClip, ahead_ns: int) -> KeepImages | None:
-    """What a detector is asked; None where it watches none of the cameras, or is none."""
-    if not isinstance(job, DetectorJob):
-        return None
-    own = {watched.camera for watched in job.cameras}
-    cameras = tuple(camera for camera in command.cameras if camera in own)
-    ask = KeepImages(
-        id=f"{command.id}.{job.worker}",
-        reason=command.reason,
-        cameras=cameras,
-        started_at_ns=command.started_at_ns - ahead_ns,
-        ended_at_ns=command.ended_at_ns - ahead_ns,
-    )
-    return ask if cameras else None
+    if live_cameras(config) and config.paths.clips_key_file:
+        try:
+            read_key(Path(config.paths.clips_key_file))
+        except ClipError as error:
+            raise ModelsError(str(error)) from error
 
 
 def net_of(camera: Camera) -> str:

@@ -1,13 +1,12 @@
 """What the fleet tells its child processes: one JSON line on their standard input.
 
-Detectors are asked for clips on later lines; the end of their standard input is the end of them: a
-child does not outlive the daemon. What they say comes back as JSON lines on their standard output.
+The line is all they are told, and the end of their standard input is the end of them: a child
+does not outlive the daemon. What they say comes back as JSON lines on their standard output.
 """
 
 from __future__ import annotations
 
 import os
-import queue
 import signal
 import sys
 import threading
@@ -76,17 +75,6 @@ class DetectorJob:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class KeepImages:
-    """A later line to a detector: write these cameras' images of a span of the wall clock."""
-
-    id: str
-    reason: str
-    cameras: tuple[str, ...]
-    started_at_ns: int
-    ended_at_ns: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Said:
     """A child's report. ``error``: why it ends; ``ended``: a file was played to its end."""
 
@@ -113,16 +101,9 @@ def _line() -> bytes:
     return line
 
 
-asked: queue.SimpleQueue[bytes] = queue.SimpleQueue()  # later lines, for who takes them
-
-
 def _end_with_parent() -> None:
-    rest = b""
-    while part := os.read(STDIN, 1 << 16):
-        *lines, rest = (rest + part).split(b"\n")
-        for line in lines:
-            asked.put(line)
-        rest = rest[-JOB_BYTES_MAX:]
+    while os.read(STDIN, 1024):
+        pass
     os._exit(0)
 
 

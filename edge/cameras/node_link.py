@@ -6,10 +6,18 @@ dropped, and the connection is made anew for a later one.
 
 from __future__ import annotations
 
+import select
 import socket
 import time
 
-from hardware.protocol.camera_link import encode_detections
+from hardware.protocol.camera_link import (
+    KEEP_BYTES_MAX,
+    LinkError,
+    MessageReader,
+    decode_keep,
+    encode_detections,
+)
+from messages.commands import KeepClip
 from messages.observations import ItemSightings, PersonDetections
 
 SEND_S_MAX = 0.2  # the daemon reads each 100 ms or sooner
@@ -20,6 +28,7 @@ class NodeLink:
     def __init__(self, path: str) -> None:
         self._path = path
         self._socket: socket.socket | None = None
+        self._reader = MessageReader(KEEP_BYTES_MAX)
         self._retry_at_s = 0.0
 
     def send(self, packet: PersonDetections | ItemSightings) -> bool:
@@ -33,6 +42,19 @@ class NodeLink:
             self.close()  # half a message may be on its way: only a new connection is clean
             return False
         return True
+
+    def received(self) -> list[KeepClip]:
+        """What the daemon asked for since the last call; never waits."""
+        if self._socket is None or not select.select([self._socket], [], [], 0.0)[0]:
+            return []
+        try:
+            data = self._socket.recv(1 << 16)
+            found = [decode_keep(message) for message in self._reader.feed(data)]
+        except (OSError, LinkError):
+            data, found = b"", []
+        if not data:
+            self.close()
+        return found
 
     def close(self) -> None:
         if self._socket is not None:
@@ -50,5 +72,5 @@ class NodeLink:
             made.close()
             self._retry_at_s = time.monotonic() + RETRY_EVERY_S
             return False
-        self._socket = made
+        self._socket, self._reader = made, MessageReader(KEEP_BYTES_MAX)
         return True

@@ -11,20 +11,22 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from hardware.drivers.sink import Health, Sink, Tap, untapped
-from hardware.protocol.camera_link import LinkError, MessageReader, decode_seen
+from hardware.protocol.camera_link import LinkError, MessageReader, decode_seen, encode_keep
 from messages.catalogue import ENTRY_OF
-from messages.commands import Command
+from messages.commands import Command, KeepClip
 from messages.ids import CameraId, DeviceId
 from messages.observations import DeviceState, ItemSightings, PersonDetections
 from messages.store_config import Camera
 
 CONNECTIONS_MAX = 32  # several times the cameras of a large store
 SOCKET_PATH_BYTES_MAX = 107  # sockaddr_un of Linux
+UNREAD_BYTES_MAX = 1 << 16
 CLOCK_OFF_MAX_NS = 2_000_000_000  # chrony keeps milliseconds; two seconds is no clock
 LOST_AT_ONCE_MAX = 1_000_000  # a sender may write anything into its sequence
 WATCH_EVERY_S = 0.25
@@ -79,7 +81,23 @@ class CameraLink:
             self._path.unlink(missing_ok=True)
 
     async def command(self, command: Command) -> None:
-        """A camera takes no commands."""
+        """Ask the nodes for a clip of their cameras; they take no other command.
+
+        Raises:
+            ConnectionError: no node of any of these cameras is connected, or it does not read.
+        """
+        if not isinstance(command, KeepClip):
+            return
+        wall_ns = time.time_ns()
+        ahead_ns = self._sink.wall_to_store_ns(wall_ns) - wall_ns
+        sources = {self._source[c] for c in command.cameras if c in self._source}
+        clip = replace(
+            command,
+            started_at_ns=command.started_at_ns - ahead_ns,
+            ended_at_ns=command.ended_at_ns - ahead_ns,
+        )
+        if not [source for source in sources if source.ask(encode_keep(clip))]:
+            raise ConnectionError(f"no camera node of {', '.join(command.cameras)} takes commands")
 
     # from connections
 
@@ -190,6 +208,16 @@ class _Connection(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         self._link.disconnected(self)
+
+    def ask(self, message: bytes) -> bool:
+        """False where the peer is gone, or has not read for long."""
+        transport = self._transport
+        if not isinstance(transport, asyncio.WriteTransport) or transport.is_closing():
+            return False
+        if transport.get_write_buffer_size() > UNREAD_BYTES_MAX:
+            return False
+        transport.write(message)
+        return True
 
     def close(self) -> None:
         if self._transport is not None:

@@ -5,6 +5,9 @@
 | 0-3 | length n, u32 little endian, at most 1 MiB |
 | 4.. | n bytes: ``messages.codec.encode`` of ``PersonDetections`` or ``ItemSightings`` |
 
+The daemon answers nothing; it may ask for a clip, with a message of the same form that holds
+``KeepClip``, its instants on the wall clock. A node that keeps no images need not read.
+
 On this link ``captured_at_ns`` is the camera's wall clock (Unix nanoseconds), since a camera knows
 no store time; ``received_at_ns`` is not looked at. A stream has no delimiter to fall back on, so
 the first wrong length ends the connection: ``MessageReader.feed`` raises, and the node connects
@@ -19,10 +22,12 @@ import numpy as np
 
 from messages.arrays import Floats, Floats32
 from messages.codec import CodecError, decode, encode
+from messages.commands import KeepClip
 from messages.observations import ItemSightings, PersonDetections
 
 MESSAGE_BYTES_MAX = 1 << 20
 PEOPLE_MAX = 1_024  # in one image; more is no picture of a shop
+KEEP_BYTES_MAX = 1 << 14
 HANDS_MAX = 64  # in one image
 SKUS_MAX = 256  # that a packet tells apart; a recognizer sends the likely ones
 SUM_MAX = 1.0 + 1e-6  # of probabilities; rounding
@@ -103,6 +108,25 @@ def decode_seen(message: bytes) -> PersonDetections | ItemSightings:
         _check_sightings(found)
         return found
     raise LinkError(f"a camera sends what it saw, not {type(found).__name__}")
+
+
+def encode_keep(clip: KeepClip) -> bytes:
+    """The bytes towards a node. Raises LinkError where there are too many."""
+    body = encode(clip)
+    if len(body) > KEEP_BYTES_MAX:
+        raise LinkError(f"a command of {len(body)} bytes is longer than {KEEP_BYTES_MAX}")
+    return _LENGTH.pack(len(body)) + body
+
+
+def decode_keep(message: bytes) -> KeepClip:
+    """Raises LinkError: not a message, or another one."""
+    try:
+        found = decode(message)
+    except CodecError as error:
+        raise LinkError(str(error)) from error
+    if not isinstance(found, KeepClip):
+        raise LinkError(f"a node is asked for clips only, not for {type(found).__name__}")
+    return found
 
 
 def _check_sightings(seen: ItemSightings) -> None:

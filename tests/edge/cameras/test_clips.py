@@ -8,7 +8,6 @@ import time
 from pathlib import Path
 
 import cv2
-import msgspec
 import numpy as np
 import pytest
 from typer.testing import CliRunner
@@ -27,8 +26,9 @@ from edge.cameras.clip_file import (
 )
 from edge.cameras.clip_keeper import ASKED_MAX, LATER_NS, ClipKeeper
 from edge.cameras.clip_ring import ClipRing, KeptImage
-from edge.cameras.jobs import KeepImages
 from edge.vision.detectors.found import Found, nothing
+from messages.commands import KeepClip
+from messages.ids import CameraId, CommandId
 
 S = 1_000_000_000
 KEY = bytes(range(32))
@@ -172,11 +172,15 @@ def test_a_key_others_may_read_or_of_another_length_is_refused(tmp_path: Path) -
         read_key(tmp_path / "none")
 
 
-def asked(name: str = "q", end_ns: int = 5 * S) -> bytes:
-    ask = KeepImages(
-        id=name, reason="why", cameras=("cam-1", "cam-9"), started_at_ns=S, ended_at_ns=end_ns
+def asked(name: str = "q", end_ns: int = 5 * S) -> KeepClip:
+    return KeepClip(
+        id=CommandId(name),
+        not_after_ns=2**62,
+        reason="why",
+        cameras=(CameraId("cam-1"), CameraId("cam-9")),
+        started_at_ns=S,
+        ended_at_ns=end_ns,
     )
-    return msgspec.json.encode(ask)
 
 
 def keeper(tmp_path: Path, *, key: bool = True) -> ClipKeeper:
@@ -210,13 +214,14 @@ def test_without_a_key_nothing_is_kept_not_even_in_memory(tmp_path: Path) -> Non
     assert mine._rings == {}
 
 
-def test_what_is_no_request_and_too_many_of_them_are_counted(tmp_path: Path) -> None:
+def test_a_key_that_went_bad_and_too_many_questions_are_counted(tmp_path: Path) -> None:
+    bad = ClipKeeper(["cam-1"], str(tmp_path), str(tmp_path / "none"), 20.0, 30.0)
+    bad.saw("cam-1", S, noise(), person())
+    assert (bad.failed, bad._rings) == (1, {})
     mine = keeper(tmp_path)
-    mine.ask(b"{}")
-    assert mine.failed == 1
     for i in range(ASKED_MAX + 3):
         mine.ask(asked(f"q{i}", 10**18))
-    assert mine.failed == 4
+    assert mine.failed == 3
 
 
 def test_clips_are_listed_shown_and_deleted_by_the_command_line(tmp_path: Path) -> None:

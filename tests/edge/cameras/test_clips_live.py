@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,17 +13,21 @@ import numpy as np
 import pytest
 
 from edge.cameras.clip_file import clips_in, new_key, read_clip, read_key
-from edge.cameras.fleet import DetectorFleet
+from edge.cameras.fleet import DetectorFleet, check_models
 from edge.cameras.models.nets import Net, net_file
+from edge.cameras.models.packages import ModelsError
+from edge.cameras.node_link import NodeLink
 from edge.carts.clip_requests import AFTER_NS, BEFORE_NS, SPAN_MAX_NS, ClipRequests
 from edge.config import load
 from edge.devices import CLIPS, Devices, store_devices
 from edge.vision.head_blur import blurred, heads
 from hardware.drivers.camera_link import CameraLink
-from messages.commands import Command, KeepClip
+from hardware.protocol.camera_link import LinkError, decode_keep
+from messages.codec import encode
+from messages.commands import Command, KeepClip, UnlockGate
 from messages.events import Event, Evidence, ReviewRequested
-from messages.ids import CameraId, CommandId, PlateId, ReviewId, ShelfId
-from messages.observations import Observation
+from messages.ids import CameraId, CommandId, GateId, PlateId, ReviewId, ShelfId, VisitId
+from messages.observations import Observation, PersonDetections
 from messages.store_config import Plate, StoreConfig
 from sim.in_process import play, prepared
 from sim.layouts import layout
@@ -79,7 +84,7 @@ def test_a_clip_is_kept_by_the_processes_that_see(models: Path, tmp_path: Path) 
                 ended_at_ns=now_ns,
                 reason="r7: who took it?",
             )
-            await fleet.command(clip)
+            await link.command(clip)
             await until(lambda: fleet.health.counters["clips"] == 1)
             return clip
         finally:
@@ -102,15 +107,15 @@ def test_a_clip_is_kept_by_the_processes_that_see(models: Path, tmp_path: Path) 
 def test_a_command_for_a_clip_reaches_the_detectors(tmp_path: Path) -> None:
     config = watching(tmp_path, "rtsp://127.0.0.1:9/none")
     devices = store_devices(config, Inbox())
-    assert [d.name for d in devices if CLIPS in d.answers] == ["detectors"]
+    assert [d.name for d in devices if CLIPS in d.answers] == ["cameras"]
     ended: list[tuple[str, str]] = []
 
     async def mark(command: CommandId, how: str) -> None:
         ended.append((command, how))
 
     async def life() -> None:
-        """Without a camera of this box nobody has the images: it ends, and is counted."""
-        lanes = Devices([d for d in devices if d.name != "detectors"], Inbox(), mark)
+        """Without cameras on this box nobody has the images: it ends, and is counted."""
+        lanes = Devices([], Inbox(), mark)
         running = asyncio.create_task(lanes.run())
         lanes.ask(
             [
@@ -214,3 +219,69 @@ def test_the_engine_asks_for_a_clip_with_each_question_and_only_with_a_key() -> 
     assert [c.reason.partition(":")[0] for c in asked["clips.key"]] == questions
     assert all(c.id and c.cameras for c in asked["clips.key"])
     assert asked[""] == []
+
+
+def test_a_clip_is_asked_of_the_node_that_has_the_camera_and_of_nobody_else(
+    tmp_path: Path,
+) -> None:
+    """Over the daemon's socket, so that detectors beside the daemon keep clips as well."""
+    config = watching(tmp_path, "rtsp://127.0.0.1:9/none")
+    clip = KeepClip(
+        id=CommandId("c1"),
+        not_after_ns=2**62,
+        cameras=(CameraId("view-1"),),
+        started_at_ns=0,
+        ended_at_ns=S,
+        reason="why",
+    )
+
+    async def life() -> list[KeepClip]:
+        inbox = Inbox()
+        link = CameraLink(config.cameras, config.paths.camera_socket, inbox)
+        running = asyncio.create_task(link.run())
+        node, other = (NodeLink(config.paths.camera_socket) for _ in range(2))
+        await until(lambda: Path(config.paths.camera_socket).exists())
+        with pytest.raises(ConnectionError, match="no camera node of view-1"):
+            await link.command(clip)
+        assert other.send(packet("elsewhere"))
+        assert node.send(packet("view-1"))
+        await until(lambda: len(inbox.packets()) == 1)
+        await link.command(clip)
+        got: list[KeepClip] = []
+        await until(lambda: bool(got.extend(node.received()) or got))
+        assert other.received() == []
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        await until(lambda: node.received() == [] and node._socket is None)
+        return got
+
+    (got,) = asyncio.run(life())
+    assert (got.id, got.cameras, got.reason) == ("c1", ("view-1",), "why")
+    assert got.ended_at_ns - got.started_at_ns == S
+    assert abs(got.ended_at_ns - S - (time.time_ns() - time.monotonic_ns())) < 60 * S
+
+
+def packet(camera: str) -> PersonDetections:
+    return PersonDetections(
+        camera=CameraId(camera),
+        received_at_ns=0,
+        captured_at_ns=time.time_ns(),
+        sequence=1,
+        boxes_px=np.zeros((0, 4), np.float32),
+        feet_px=np.zeros((0, 2), np.float32),
+        scores=np.zeros(0, np.float32),
+    )
+
+
+def test_a_node_is_asked_for_clips_only() -> None:
+    with pytest.raises(LinkError, match="not for UnlockGate"):
+        decode_keep(
+            encode(UnlockGate(not_after_ns=1, gate=GateId("g"), visit=VisitId("v"), passages=1))
+        )
+    with pytest.raises(LinkError):
+        decode_keep(b"no message")
+
+
+def test_a_key_that_cannot_be_used_is_told_before_the_start(models: Path, tmp_path: Path) -> None:
+    with pytest.raises(ModelsError, match="run: walkout clips new-key"):
+        check_models(asking(tmp_path, tmp_path / "none"))
