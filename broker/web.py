@@ -38,6 +38,7 @@ COUNTER_MAX = 2**53 - 1
 ID_LENGTH_MAX = 256
 IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}")
 GROUP = re.compile(r"[\x20-\x7e]{1,200}")
+CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 COUNTER = re.compile(r"\d{1,16}")
 
 Handler = Callable[[Request], Awaitable[Response]]
@@ -212,6 +213,8 @@ def guarded(handler: Handler) -> Handler:
 
     async def guard(request: Request) -> Response:
         try:
+            if CONTROL.search(request.scope["path"]):  # no id of ours; PostgreSQL cannot read NUL
+                raise ProblemError(404, "not-found")
             if screening.has_card_number(request.scope["path"]):
                 raise ProblemError(422, "card-number", CARD_NUMBER_TEXT, param="path")
             return await handler(request)

@@ -102,12 +102,19 @@ class WebhookSender:
     async def _deliver(self, sender: Sender, head: Head) -> None:
         circuit = self.circuits[head.endpoint]
         try:
-            answer = await sender.send(_request(head, self.tenant))
+            answer = await self._sent(sender, head)
             self._note(circuit, head, answer)
         finally:
             circuit.in_flight -= 1
         with contextlib.suppress(CommitError, StoreFullError):  # the lease runs out
             await self.database.submit(lambda db: self._settle(db, head, answer))
+
+    async def _sent(self, sender: Sender, head: Head) -> Answer:
+        """An address that the client cannot even parse is a failure like any other."""
+        try:
+            return await sender.send(_request(head, self.tenant))
+        except ValueError as error:
+            return Answer(status=None, error=f"the address cannot be used: {type(error).__name__}")
 
     def _note(self, circuit: Destination, head: Head, answer: Answer) -> None:
         now_ns = self.clock_s() * NS

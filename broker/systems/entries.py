@@ -23,7 +23,7 @@ from broker.idempotency import Answer, answer, digest
 from broker.ledger import HOLD_VALIDITY_S, HoldState
 from broker.routes import Call
 from broker.systems import debts, funds
-from broker.systems.merchants import check_party
+from broker.systems.merchants import check_operator, check_party
 
 CODE, CARD, APP = "code", "card", "app"
 REF_BYTES = 15  # 120 bits: nobody guesses another merchant's name for a shopper
@@ -86,9 +86,12 @@ async def enter(db: Transaction, call: Call, asked: EntryRequest) -> Answer:
     """Decide; the decision is kept, a shopper who was turned away comes with a new entry.
 
     Raises:
-        ProblemError: 404 another merchant, 409 the id came before with other content.
+        ProblemError: 403 a merchant that names an account without anything the shopper showed, 404
+            another merchant, 409 the id came before with other content.
     """
     check_party(call, asked.merchant)
+    if asked.credential_kind == APP:
+        check_operator(call)
     account = await _account_of(db, asked)
     if account:
         await store_rows.locked_account(db, account, call.now_s)

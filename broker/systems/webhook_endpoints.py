@@ -30,6 +30,7 @@ from cloud_sync.public_network import blocked
 from cloud_sync.webhooks import SECRET_PREFIX
 
 ENDPOINTS_MAX = 100  # of one tenant
+OF_PARTY_MAX = 10  # so that one party cannot take all of them
 OLD_SECRET_S = 24 * 3600  # a rotation is done on both sides within a day
 ENABLED, DISABLED = "enabled", "disabled"
 ORDERED, PARALLEL = "ordered", "parallel"
@@ -129,9 +130,7 @@ async def create(db: Transaction, call: Call, asked: WebhookEndpointRequest) -> 
         if given != (was.party, was.url, was.kinds, was.ordering, was.network):
             raise ProblemError(409, "id-taken", "this endpoint came before with other content")
         return answer(201, _with_kid(known), replayed=True)
-    count = await db.one("SELECT COUNT(*) FROM webhook_endpoint")
-    if count is not None and count[0] >= ENDPOINTS_MAX:
-        raise ProblemError(409, "too-many-endpoints", f"{ENDPOINTS_MAX} are the most: delete one")
+    await _check_number(db, asked.party)
     head = (asked.endpoint, asked.party, asked.url, json.dumps(kinds))
     rest = (asked.ordering, asked.network, call.service.signing[0].kid, _new_id(), call.now_s)
     await db.run(_INSERT, *head, *rest)
@@ -210,6 +209,14 @@ async def _own(db: Transaction, call: Call, lock: str = "") -> EndpointRow:
     return found
 
 
+async def _check_number(db: Transaction, party: str) -> None:
+    count = await db.one(_COUNT, party)
+    assert count is not None
+    if count[0] >= ENDPOINTS_MAX or count[1] >= OF_PARTY_MAX:
+        detail = f"{OF_PARTY_MAX} of a party and {ENDPOINTS_MAX} in all are the most: change one"
+        raise ProblemError(409, "too-many-endpoints", detail)
+
+
 def _check_url(call: Call, url: str, network: str) -> None:
     if network == PRIVATE and call.key.party:
         raise ProblemError(403, "merchants-key", "private addresses are the operator's to allow")
@@ -269,6 +276,10 @@ _SELECT = (
 _PAGE = (
     f"{_SELECT} WHERE endpoint > $1 AND (CAST($2 AS TEXT) = '' OR party = $2)"
     " ORDER BY endpoint LIMIT $3"
+)
+_COUNT = (
+    "SELECT COUNT(*), CAST(COALESCE(SUM(CASE WHEN party = $1 THEN 1 ELSE 0 END), 0) AS BIGINT)"
+    " FROM webhook_endpoint"
 )
 _INSERT = (
     "INSERT INTO webhook_endpoint VALUES"

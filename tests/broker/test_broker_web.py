@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from running_broker import SERVE
+from running_broker import SERVE, Broker
 
 from broker import web
+from broker.api import ROUTES
 from broker.idempotency import Answer, Claim
 from broker.problems import ProblemError
 
@@ -61,3 +63,13 @@ def test_taken_port_is_said_without_a_traceback(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "cannot listen on 127.0.0.1" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("control", ["%00", "%1f", "%7f"])
+def test_control_character_in_a_path_is_no_id(broker: Broker, control: str) -> None:
+    """PostgreSQL cannot even be asked for NUL."""
+    for route in ROUTES:
+        if "{" in route.path and route.method == "GET":
+            reply = broker.get(re.sub(r"{\w+}", f"a{control}", route.path))
+            assert reply.status_code == 404, route.path
+            assert reply.json()["type"].endswith("/not-found")

@@ -196,6 +196,10 @@ def test_merchants_call_a_shopper_by_names_of_their_own(desk: Desk) -> None:
     asked = TripRequest(trip="t", entries=["e1"])
     assert desk.refused(trips.begin, asked) == "unknown-entry"
     assert desk.refused(entries.enter, entry_of("e4")) == "unknown-merchant"
+    named = entry_of("e5", "anna", merchant="rival")  # an account's id is no credential
+    assert desk.refused(entries.enter, named) == "merchants-key"
+    shown = entry_of("e5", "tok_unknown", merchant="rival", credential_kind="card")
+    assert desk.do(entries.enter, shown)["reason"] == "unknown-credential"
 
 
 def test_party_pays_with_its_first_entry_and_the_others_are_let_go(desk: Desk) -> None:

@@ -238,6 +238,12 @@ def test_merchants_key_makes_and_sees_its_own_endpoints_alone(desk: Desk) -> Non
     assert desk.refused(webhook_endpoints.create, inside) == "merchants-key"
     taken = WebhookEndpointRequest(endpoint="ours", url=good, party=SHOP)
     assert desk.refused(webhook_endpoints.create, taken) == "unknown-endpoint"
+    for number in range(webhook_endpoints.OF_PARTY_MAX - 1):
+        more = WebhookEndpointRequest(endpoint=f"m{number}", url=good, party=SHOP)
+        desk.do(webhook_endpoints.create, more)
+    one_more = WebhookEndpointRequest(endpoint="z", url=good, party=SHOP)
+    assert desk.refused(webhook_endpoints.create, one_more) == "too-many-endpoints"
+    desk.ledger.change("DELETE FROM webhook_endpoint WHERE endpoint LIKE 'm_'")
     page = desk.ask(webhook_endpoints.page, "", 10)
     assert [one.endpoint for one in page.endpoints] == ["mine"]
     assert page.endpoints[0].secret == ""
