@@ -9,7 +9,12 @@ import numpy as np
 
 from edge.vision.camera_model import CameraModel
 from edge.vision.product_crops import CROP_M, crop_about
-from edge.vision.product_recognition import ProductModel, planogram_prior, probabilities
+from edge.vision.product_recognition import (
+    ProductModel,
+    planogram_prior,
+    probabilities,
+    unknown_share,
+)
 from messages.arrays import Bytes8, Floats, Floats32, Ints
 from messages.ids import CameraId, Sku
 from messages.observations import ItemSightings
@@ -17,6 +22,7 @@ from messages.store_config import StoreConfig
 
 NEAR_SHELF_M = 0.8  # a hand farther from every facing has not just taken something
 LOOKS_MAX = 4  # hands looked into in one image: about 10 ms each
+UNKNOWN_MAX = 0.2  # of the goods near a hand: with more of them not enrolled, looks mislead
 SKUS_TOLD = 16  # the likeliest; the rest is not told apart
 
 Describe = Callable[[Bytes8], Floats32]  # a crop to features
@@ -45,12 +51,13 @@ def goods_of(config: StoreConfig, skus: tuple[Sku, ...]) -> Goods:
 
 
 def worth_a_look(hands_m: Floats, goods: Goods) -> Ints:
-    """Rows of hands near goods, the nearest first, at most ``LOOKS_MAX``."""
+    """Rows of hands near goods that are enrolled, the nearest first, at most ``LOOKS_MAX``."""
     known = np.isfinite(hands_m).all(axis=1)
     if not len(goods.facing_m) or not known.any():
         return np.zeros(0, dtype=np.int64)
     gap = np.linalg.norm(hands_m[:, None] - goods.facing_m[None], axis=2).min(axis=1)
-    near = np.flatnonzero(known & (gap <= NEAR_SHELF_M))
+    told = unknown_share(hands_m, goods.facing_m, goods.product) <= UNKNOWN_MAX
+    near = np.flatnonzero(known & (gap <= NEAR_SHELF_M) & told)
     return near[np.argsort(gap[near], kind="stable")][:LOOKS_MAX]
 
 

@@ -116,6 +116,17 @@ def planogram_prior(hands_m: Floats, facings_m: Floats, product: Ints, products:
     return np.asarray((1.0 - EMPTY_HAND) * mixed)
 
 
+def unknown_share(hands_m: Floats, facings_m: Floats, product: Ints) -> Floats:
+    """(n,) share of the goods near each hand that the model does not know, 0 to 1.
+
+    The model tells apart what it knows and nothing else: what it does not know looks to it like
+    something that it does.
+    """
+    gap = np.linalg.norm(hands_m[:, None] - facings_m[None], axis=2)  # (n, f)
+    near = np.exp(-0.5 * (gap / NEAR_M) ** 2)
+    return np.asarray(near[:, product < 0].sum(axis=1) / np.maximum(near.sum(axis=1), 1e-12))
+
+
 def held_out(crops: Crops) -> tuple[Floats, Ints]:
     """Scores (m, k + 1) of crops by discriminants that did not see their photos, and labels (m,).
 

@@ -127,6 +127,17 @@ def test_a_hand_far_from_every_shelf_costs_no_look(enrolled: Path) -> None:
     assert hands.of_people("cam", 1, camera_model(of), np.zeros((720, 1280, 3)), found) is None
 
 
+def test_a_shelf_with_goods_that_are_not_enrolled_is_not_looked_into(enrolled: Path) -> None:
+    of, hand = camera((1.0, 0.6, 2.4), "room"), np.array([1.3, 2.65, 1.15])
+    found = person(of, hand, np.array([1.3, 2.4, 0.0]))
+    image = np.zeros((720, 1280, 3), np.uint8)
+    other = replace(FACINGS[1], sku=Sku("nobody-enrolled-it"))
+    for facings, looked in ((FACINGS, True), ((FACINGS[0], other), False)):
+        hands = Hands(PLATES, facings, str(enrolled), "")
+        seen = hands.of_people("cam", 1, camera_model(of), image, found)
+        assert (seen is not None) == looked
+
+
 def test_a_near_camera_finds_a_drawn_hand_and_says_where_it_is(enrolled: Path) -> None:
     """The real handtrack takes this drawn hand for one; of 25 drawn ones it does so with six."""
     of, hand = camera((1.3, 1.7, 1.7), "shelf"), np.array([1.3, 2.8, 1.1])

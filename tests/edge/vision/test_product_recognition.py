@@ -18,6 +18,7 @@ from edge.vision.product_recognition import (
     look_alikes,
     planogram_prior,
     probabilities,
+    unknown_share,
 )
 from messages.arrays import Floats32, Ints
 from messages.ids import Sku
@@ -98,6 +99,16 @@ def test_the_prior_leaves_room_for_an_empty_hand_and_for_goods_from_elsewhere() 
     assert prior[0, 0] > 0.45
     assert prior[0, 1] == pytest.approx(0.5 * 0.1 / 2)
     assert prior[1] == pytest.approx([0.25, 0.25])  # far from every shelf: anything
+
+
+def test_the_share_of_goods_near_a_hand_that_are_not_enrolled_is_known() -> None:
+    hands = np.array([[0.0, 0.0, 1.0], [3.0, 0.0, 1.0], [0.15, 0.0, 1.0]])
+    facings = np.array([[0.0, 0.0, 1.0], [3.0, 0.0, 1.0], [0.3, 0.0, 1.0]])
+    share = unknown_share(hands, facings, np.array([0, -1, -1]))
+    assert share[0] < 0.5 < share[1]
+    assert share[1] == pytest.approx(1.0)
+    assert share[2] == pytest.approx(0.5)
+    assert unknown_share(np.zeros((0, 3)), facings, np.array([0, 1, 2])).shape == (0,)
 
 
 def test_held_out_scores_never_saw_the_photo_they_judge() -> None:
