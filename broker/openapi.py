@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from fastapi import FastAPI, Request, Response
 
+from broker.openapi_examples import example
 from broker.validation import schema_of
 from messages.contract import Problem
 from messages.money import EXPONENT
@@ -80,7 +81,9 @@ def document(routes: Iterable[Documented]) -> dict[str, Any]:
 
 
 def content(kind: type) -> dict[str, Any]:
-    return {"application/json": {"schema": {"$ref": f"#/components/schemas/{kind.__name__}"}}}
+    """A message as JSON, with an example."""
+    schema = {"$ref": f"#/components/schemas/{kind.__name__}"}
+    return {"application/json": {"schema": schema, "example": dict(example(kind))}}
 
 
 def responses(status: int, gives: type) -> dict[str, Any]:
