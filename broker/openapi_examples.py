@@ -55,6 +55,9 @@ VALUES: Mapping[str, Any] = {
     "invoice_prefix": "CS",
     "unit": "piece",
     "domain": "brand.example",
+    "frame_sig": "A" * 86,
+    "promo_token": "v4.public.AAAA.AAAA",
+    "promo_tokens": ["v4.public.AAAA.AAAA"],
     "percent_bp": 1000,
 }
 ALSO = frozenset({"percent_bp"})  # may be left out, and then something else has to be there
