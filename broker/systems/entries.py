@@ -9,7 +9,6 @@ a reason. The hold is the ceiling of what the visit can take.
 from __future__ import annotations
 
 import base64
-import hashlib
 import secrets
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -189,7 +188,7 @@ async def _insert(
     now_s: int,
 ) -> None:
     decision = Decision.DENY if hold is None else Decision.LIMITED if reason else Decision.ADMIT
-    shown = asked.presented if asked.credential_kind == CODE else _hashed(asked.presented)
+    shown = asked.presented if asked.credential_kind == CODE else ""  # a token is kept once
     where = (asked.entry, asked.merchant, asked.store, asked.gate)
     who = (account, asked.credential_kind, shown, asked.party_size)
     rest = (decision.value, reason, hold.hold if hold else None, None, _digest(asked), now_s)
@@ -215,11 +214,6 @@ async def _reply(db: Transaction, row: EntryRow, currency: str, now_s: int) -> E
 
 def _digest(asked: EntryRequest) -> str:
     return digest(msgspec.to_builtins(asked)).hex()
-
-
-def _hashed(text: str) -> str:
-    """Neither a card's token nor an account's id is kept a second time."""
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 _SELECT = "SELECT entry, merchant, store, account, decision, reason, hold, trip, digest FROM entry"

@@ -26,7 +26,7 @@ PERSONAL: tuple[Personal, ...] = (
         holds="when the shopper came in where, or was turned away",
         where="account = $1",
         why="that a code was used stays; whose it was and where does not",
-        blank={"account": "", "store": ERASED, "gate": ERASED, "party_size": 0},
+        blank={"account": "", "store": ERASED, "gate": ERASED, "party_size": 0, "digest": ""},
     ),
     Personal(
         table="trip",
