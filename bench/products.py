@@ -9,7 +9,8 @@ held in a hand and 40 of empty hands; then other turns, lights, blur and fingers
 candidates that a planogram leaves, four of them its neighbours by looks. ``ece``: expected
 calibration error of the likeliest answer, nothing included, ten bins of equal count, with the
 planogram of 8 as prior; ``false_in_hand``: empty hands said to hold something with more than 0.5,
-``missed_in_hand``: goods said to be nothing. ``ms_per_crop``: process-CPU time, one thread.
+``missed_in_hand``: goods said to be nothing. ``alike_one_camera``, ``alike_two_cameras``: how much
+the errors of two looks at one hold correlate. ``ms_per_crop``: process-CPU time, one thread.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ from sim.product_images import FLAVOURS, IN_STORE, Package, packages, picture
 
 PRODUCTS, PHOTOS, NOTHINGS, CROPS = 24, 8, 40, 3
 PICTURES, EMPTY = 10, 120  # of each product; of empty hands
+HOLDS, APART_DEG = 5, 90.0  # of each product; between two cameras' views of it
 SEEDS = (11, 12, 13)  # 1 and 2 were used to choose the features and the shrinkage
 CANDIDATES = 8
 # As a store enrols: held before the camera, in good light, not moving.
@@ -89,6 +91,7 @@ def _of_seed(net: ProductNet, seed: int) -> dict[str, dict[str, float]]:
     crops = enrolled(net, goods, np.random.default_rng([seed, 1]))
     enrolled_s = time.process_time() - started_s
     looks, label, spent_ms = _looked_at(net, goods, np.random.default_rng([seed, 2]))
+    agreement = _agreement(net, fitted(crops), goods, np.random.default_rng([seed, 3]))
     started_s = time.process_time()
     found = {name: _figures(crops, looks, label, columns) for name, columns in PEERS.items()}
     fit_s = (time.process_time() - started_s) / len(PEERS)
@@ -96,6 +99,7 @@ def _of_seed(net: ProductNet, seed: int) -> dict[str, dict[str, float]]:
         "ms_per_crop": spent_ms,
         "enrol_s_per_product": enrolled_s / PRODUCTS,
         "fit_s": fit_s,
+        **agreement,
     }
     return found
 
@@ -164,6 +168,27 @@ def _wrong_above(model: ProductModel, near: Floats, label: Ints, least: float) -
     del model
     sure = near.max(axis=1) > least
     return float((near[sure].argmax(axis=1) != label[sure]).mean()) if sure.any() else 0.0
+
+
+def _agreement(
+    net: ProductNet, model: ProductModel, goods: tuple[Package, ...], rng: np.random.Generator
+) -> dict[str, float]:
+    """How alike the errors of two looks at one hold are: in one camera, and in two.
+
+    Correlation of the log of the true product's probability against the best other one's.
+    """
+    margins = []
+    for k, package in enumerate(goods):
+        for _ in range(HOLDS):
+            turn, roll = rng.normal(0.0, (IN_STORE.turn_deg, IN_STORE.roll_deg)).tolist()
+            views = ((turn, roll), (turn, roll), (turn + APART_DEG, -roll))
+            shots = [replace(IN_STORE, turn_deg=5.0, roll_deg=5.0, from_deg=v) for v in views]
+            shown = [middle(picture(package, shot, rng, goods)) for shot in shots]
+            p = probabilities(model, np.stack([net.features(crop) for crop in shown]))
+            true, others = p[:, k], np.delete(p, k, axis=1).max(axis=1)
+            margins.append(np.log(np.maximum(true, 1e-6) / np.maximum(others, 1e-6)))
+    table = np.corrcoef(np.array(margins).T)
+    return {"alike_one_camera": float(table[0, 1]), "alike_two_cameras": float(table[0, 2])}
 
 
 def _prior(label: Ints, k: int) -> Floats:

@@ -41,8 +41,9 @@ class Shot:
     """How a picture is taken. ``seen_px``: how many pixels of the camera the picture had."""
 
     seen_px: int = 160
-    turn_deg: float = 30.0  # of the package, one sigma
+    turn_deg: float = 30.0  # of the package, one sigma about ``from_deg``
     roll_deg: float = 8.0
+    from_deg: tuple[float, float] = (0.0, 0.0)  # turn and roll
     hand: bool = False
     shelf: float = 0.0  # probability of goods behind
     blur_px: float = 0.3  # of movement, in pixels of the camera
@@ -189,8 +190,9 @@ def _draw(
     shot: Shot,
     rng: np.random.Generator,
 ) -> None:
-    yaw, pitch = np.radians(rng.normal(0.0, (shot.turn_deg, 10.0)))
-    roll = np.radians(rng.normal(0.0, shot.roll_deg))
+    turn_deg, roll_deg = shot.from_deg
+    yaw, pitch = np.radians(rng.normal((turn_deg, 0.0), (shot.turn_deg, 10.0)))
+    roll = np.radians(rng.normal(roll_deg, shot.roll_deg))
     if package.kind in ("bottle", "can"):
         _draw_round(canvas, package, centre, wide, yaw, roll)
         return

@@ -31,7 +31,9 @@ FAR = 2.5  # sigmas beyond which a hand is another's
 HELD_MIN = 0.2  # probability that the hand holds anything, from which a look is used
 THE_HAND = 0.9  # that a hand right there is the one that touched the shelf
 LOOK_MAX = 10.0  # of one look: a thirteenth of those above 0.9 were wrong (docs/PRODUCTS.md)
-CORRELATION = 0.6  # of two looks of one camera at one hold: our judgement
+# Of two looks of one camera at one hold. On drawn goods it is 0.3, with fingers and light of their
+# own in each image, and 0.1 between two cameras (docs/PRODUCTS.md): 0.6 is on the safe side.
+CORRELATION = 0.6
 # The most that one camera says of two SKUs, and that all say: two that agree, never more. Each SKU
 # may go half of it (in logs) up or down from what nobody looked at.
 OF_CAMERA = float(np.log(20.0)) / 2

@@ -21,7 +21,7 @@ def test_drawn_goods_are_recognised_far_better_than_by_chance(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     install(["efficientnet-lite0"])
-    for name, few in (("PRODUCTS", 6), ("PHOTOS", 5), ("NOTHINGS", 15), ("CROPS", 2)):
+    for name, few in (("PRODUCTS", 6), ("PHOTOS", 5), ("NOTHINGS", 15), ("CROPS", 2), ("HOLDS", 2)):
         monkeypatch.setattr(bench.products, name, few)
     monkeypatch.setattr(bench.products, "PICTURES", 6)
     monkeypatch.setattr(bench.products, "EMPTY", 20)
@@ -32,5 +32,6 @@ def test_drawn_goods_are_recognised_far_better_than_by_chance(
     assert figures["false_in_hand"] < 0.35
     assert figures["ece"] < 0.3
     assert figures["ms_per_crop"] > 0
+    assert -1 <= figures["alike_two_cameras"] <= 1
     assert set(found["peers"]) == {"embedding alone", "colours alone"}
     assert found["machine"]["goods"] == "drawn, not real"
