@@ -20,7 +20,7 @@ CREATE INDEX IF NOT EXISTS purchase_standing ON purchase(stage, updated_ns)
 CREATE TABLE IF NOT EXISTS receipt(
   visit TEXT PRIMARY KEY, account TEXT NOT NULL,
   state TEXT NOT NULL CHECK(state IN
-    ('pending','priced','parked','bad_cart','paid','free','unpaid','void',
+    ('provisional','pending','priced','parked','bad_cart','paid','free','unpaid','void',
      'settled','contested','reviewed','refunded')),
   currency TEXT NOT NULL, total_minor INTEGER NOT NULL,
   purchase TEXT NOT NULL, capture TEXT NOT NULL,
@@ -30,7 +30,10 @@ CREATE TABLE IF NOT EXISTS receipt(
   detail TEXT NOT NULL,
   refunded_minor INTEGER NOT NULL DEFAULT 0,
   auth_events TEXT NOT NULL DEFAULT '[]',                 -- JSON
-  party_size INTEGER NOT NULL DEFAULT 1) WITHOUT ROWID;
+  party_size INTEGER NOT NULL DEFAULT 1,
+  provisional TEXT NOT NULL DEFAULT '[]',                 -- JSON: the cart as known at the exit
+  provisional_wall_ns INTEGER NOT NULL DEFAULT 0,
+  due_wall_ns INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS receipt_unpaid ON receipt(account, issued_wall_ns) WHERE state='unpaid';
 CREATE TABLE IF NOT EXISTS settlement_event(
   seq INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, visit TEXT NOT NULL,
@@ -62,7 +65,7 @@ async def write_purchases(
 
 async def write_receipts(db: aiosqlite.Connection, receipts: Iterable[Receipt]) -> None:
     await db.executemany(
-        "INSERT OR REPLACE INTO receipt VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+        "INSERT OR REPLACE INTO receipt VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
         [_receipt_row(receipt) for receipt in receipts],
     )
 
@@ -116,4 +119,7 @@ def _receipt_row(receipt: Receipt) -> tuple[object, ...]:
         receipt.refunded_minor,
         msgspec.json.encode(receipt.auth_events).decode(),
         receipt.party_size,
+        msgspec.json.encode(receipt.provisional).decode(),
+        receipt.provisional_wall_ns,
+        receipt.due_wall_ns,
     )

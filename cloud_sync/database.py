@@ -63,11 +63,30 @@ PRAGMA user_version=2;
 COMMIT;
 """
 
-# Receipts name every credential of a group.
+# Receipts name every credential of a group, and begin at the exit.
 FROM_VERSION_2 = """
 BEGIN IMMEDIATE;
-ALTER TABLE receipt ADD COLUMN auth_events TEXT NOT NULL DEFAULT '[]';
-ALTER TABLE receipt ADD COLUMN party_size INTEGER NOT NULL DEFAULT 1;
+ALTER TABLE receipt RENAME TO receipt_2;
+CREATE TABLE receipt(
+  visit TEXT PRIMARY KEY, account TEXT NOT NULL,
+  state TEXT NOT NULL CHECK(state IN
+    ('provisional','pending','priced','parked','bad_cart','paid','free','unpaid','void',
+     'settled','contested','reviewed','refunded')),
+  currency TEXT NOT NULL, total_minor INTEGER NOT NULL,
+  purchase TEXT NOT NULL, capture TEXT NOT NULL,
+  lines TEXT NOT NULL, in_review TEXT NOT NULL,
+  started_wall_ns INTEGER NOT NULL, exit_wall_ns INTEGER NOT NULL,
+  issued_wall_ns INTEGER NOT NULL, detail TEXT NOT NULL,
+  refunded_minor INTEGER NOT NULL DEFAULT 0,
+  auth_events TEXT NOT NULL DEFAULT '[]',
+  party_size INTEGER NOT NULL DEFAULT 1,
+  provisional TEXT NOT NULL DEFAULT '[]',
+  provisional_wall_ns INTEGER NOT NULL DEFAULT 0,
+  due_wall_ns INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID;
+INSERT INTO receipt SELECT visit, account, state, currency, total_minor, purchase, capture, lines,
+  in_review, started_wall_ns, exit_wall_ns, issued_wall_ns, detail, refunded_minor,
+  '[]', 1, '[]', 0, 0 FROM receipt_2;
+DROP TABLE receipt_2;
 PRAGMA user_version=3;
 COMMIT;
 """

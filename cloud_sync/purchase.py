@@ -24,6 +24,7 @@ from messages.events import (
     CloudEvent,
     LineState,
     PricedLine,
+    VisitEnded,
     VisitKind,
     VisitStarted,
 )
@@ -149,6 +150,7 @@ class GivenUp:
 
 Signal: TypeAlias = (
     VisitStarted
+    | VisitEnded
     | CartClosed
     | Held
     | HoldDeclined
@@ -206,6 +208,8 @@ class Purchase:
     unpaid_minor: int = 0  # owed from earlier visits, as the retailer says
     adjusts: int = 0  # asked for so far
     told: int = 0  # final receipts so far
+    left_wall_ns: int = 0  # the party is out since then; 0: inside, as far as we know
+    provisional_wall_ns: int = 0  # when the provisional receipt was told
     refund: str = ""  # the one under way
     refund_minor: int = 0
     refunds: tuple[str, ...] = ()  # done
@@ -262,14 +266,17 @@ class Ask:
     name: str = ""
 
 
-OPEN_RECEIPTS = frozenset({"pending", "priced", "parked", "bad_cart"})
+OPEN_RECEIPTS = frozenset({"provisional", "pending", "priced", "parked", "bad_cart"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Receipt:
-    """What the shopper and the retailer are shown. ``state``: pending, priced, parked or bad_cart
+    """What the shopper and the retailer are shown.
+
+    ``state``: provisional (the cart as known at the exit), pending, priced, parked or bad_cart
     while open; paid, free, unpaid or void at the end; then contested, reviewed, refunded, settled.
-    ``number``: of the final receipts of this visit."""
+    ``number``: of the final receipts of this visit.
+    """
 
     visit: VisitId
     account: AccountRef
@@ -287,6 +294,9 @@ class Receipt:
     number: int = 0
     auth_events: tuple[AuthEvent, ...] = ()  # every credential of the trip
     party_size: int = 1
+    provisional: tuple[CartLine, ...] = ()  # the cart as it was known at the exit
+    provisional_wall_ns: int = 0  # when that was told
+    due_wall_ns: int = 0  # of a provisional one: final, or told what is in review, by then
     kind: str = ""  # of its webhook, where the state does not say it
 
 

@@ -38,7 +38,7 @@ from cloud_sync.purchase import (
     Step,
     Terms,
 )
-from cloud_sync.settlement import settle
+from cloud_sync.settlement import INSIDE, settle
 from messages import codec
 from messages.events import CartClosed, CloudEvent, PurchasePriced, VisitEnded
 from messages.ids import VisitId
@@ -94,8 +94,8 @@ class Round:
         self._cursor = fact
         event = fact.event
         if isinstance(event, VisitEnded):
-            self._nobody_inside(self._purchase(event.visit))
-            return  # its cart follows, perhaps after a review
+            self._left(fact, event)
+            return
         if event is None:
             self._set_aside(fact, fact.error)
             return
@@ -108,6 +108,13 @@ class Round:
             if isinstance(event, CartClosed):
                 self._carts.append(event)
                 self._nobody_inside(step.purchase)
+
+    def _left(self, fact: Fact, event: VisitEnded) -> None:
+        """Its cart follows, perhaps after a review; until then the receipt is provisional."""
+        purchase = self._purchase(event.visit)
+        self._nobody_inside(purchase)
+        if purchase.stage in INSIDE:  # not of staff, whose start we are not told
+            self._record(settle(purchase, event, self.wall_ns, self.book.terms), fact.seq)
 
     def _nobody_inside(self, purchase: Purchase) -> None:
         """Who was refused has left."""

@@ -44,9 +44,12 @@ from messages.contract import AdjustRequest
 from messages.events import (
     CartClosed,
     CloudEvent,
+    EndReason,
+    LineState,
     PaymentAuthorized,
     PaymentCaptured,
     PurchasePriced,
+    VisitEnded,
     VisitKind,
     VisitStarted,
 )
@@ -95,6 +98,24 @@ def _started(turn: Turn, signal: VisitStarted) -> Step:
     return hold(turn, turn.terms.hold_minor)
 
 
+def _left(turn: Turn, signal: VisitEnded) -> Step:
+    """The party is out: what its cart holds as far as known, and until when that may change."""
+    now_ns = turn.now_wall_ns  # of this process: it says when the shopper could know
+    turn.purchase = replace(turn.purchase, left_wall_ns=signal.ended_at_wall_ns or now_ns)
+    if signal.reason is EndReason.NO_PASSAGE or turn.purchase.kind is VisitKind.STAFF:
+        return Step(purchase=turn.purchase)
+    turn.purchase = replace(turn.purchase, provisional_wall_ns=now_ns)
+    receipt = replace(
+        turn.receipt("provisional"),
+        started_wall_ns=turn.purchase.started_wall_ns,
+        exit_wall_ns=turn.purchase.left_wall_ns,
+        in_review=tuple(one for one in signal.lines if one.state is not LineState.CHARGED),
+        provisional=signal.lines,
+        due_wall_ns=signal.due_at_wall_ns,
+    )
+    return Step(purchase=turn.purchase, receipt=receipt)
+
+
 def _held(turn: Turn, signal: Held) -> Step:
     turn.purchase = replace(turn.purchase, held_minor=signal.amount_minor)
     event_id, at_ns = turn.stamp()
@@ -116,7 +137,7 @@ def _declined_at_entry(turn: Turn, signal: HoldDeclined | NotAdmitted | GivenUp)
 def _hold_answered(turn: Turn, waiting: Stage, event: CloudEvent) -> Step:
     """Wait for the cart, or go on with the one that came before the answer."""
     if turn.purchase.cart is None:
-        inside = turn.purchase.decline_reason
+        inside = "" if turn.purchase.left_wall_ns else turn.purchase.decline_reason
         return Step(purchase=turn.to(waiting), events=(event,), inside=inside)
     step = _price_or_free(turn)
     return replace(step, events=(event, *step.events))
@@ -302,6 +323,7 @@ def _released_late(turn: Turn, signal: HoldVoided | GivenUp) -> Step:
 
 
 S = Stage
+INSIDE = (S.VERIFYING, S.DECIDING, S.HOLD_REQUESTED, S.HELD, S.NO_HOLD)
 _HELD_CART = (S.PRICING, S.VOIDING)
 _UNHELD_CART = (S.PRICING, S.FREE)
 _AFTER_PRICE = (S.CAPTURING, S.ADJUSTING, S.PRICED, S.VOIDING, S.FREE, S.UNPAID)
@@ -319,6 +341,7 @@ def _answers_to_pricing(stage: Stage) -> dict[tuple[Stage, type], Row]:
 
 
 TABLE: dict[tuple[Stage, type], Row] = {
+    **{(stage, VisitEnded): Row(_left, (stage,)) for stage in INSIDE},
     (S.NEW, VisitStarted): Row(_started, (S.HOLD_REQUESTED, S.NO_HOLD, S.VERIFYING)),
     (S.VERIFYING, Verified): Row(entry_questions.verified, (S.DECIDING,)),
     (S.VERIFYING, NotAdmitted): Row(_not_admitted, _REFUSED_ENTRY),

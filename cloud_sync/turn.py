@@ -71,6 +71,7 @@ class Turn:
             issued_wall_ns=self.now_wall_ns if issued else 0,
             detail=detail,
             refunded_minor=done.refunded_minor,
+            provisional_wall_ns=done.provisional_wall_ns,
             auth_events=tuple(auth_events(cart)) if cart else (),
             party_size=cart.party_size if cart else done.party_size,
             kind=kind,

@@ -20,7 +20,7 @@ from cloud_sync.database import read_only_uri
 from cloud_sync.standing import STANDING
 
 ROWS_MAX = 10_000  # of one listing
-_JSON = ("lines", "in_review", "auth_events")  # the last since schema 3
+_JSON = ("lines", "in_review", "auth_events", "provisional")  # the last since schema 3
 
 
 def summary(path: Path) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from cloud_sync.outbox import BATCH_MAX
 from cloud_sync.purchase import Receipt
 from cloud_sync.wall_time import rfc3339
 from messages.contract import WebhookBody
-from messages.events import PricedLine
+from messages.events import CartLine, PricedLine
 from messages.ids import StoreId
 
 SPEC_VERSION = "1.0"  # of CloudEvents
@@ -39,6 +39,18 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ProvisionalLine:
+    """What the cart held at the exit, as far as known; without a price, which is not asked yet."""
+
+    line: str
+    sku: str
+    quantity: int
+    unit: str
+    state: str  # "charged": sure; "review": waits for an answer, and is dropped without one
+    probability: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ReceiptData:
     """``data`` of every type: the receipt as it is now. Amounts in minor units of ``currency``."""
 
@@ -57,6 +69,8 @@ class ReceiptData:
     refunded: int = 0  # of all refunds together
     auth_events: list[Entry] = field(default_factory=list)  # every credential of the trip
     party_size: int = 1  # people who came in on them
+    provisional: list[ProvisionalLine] = field(default_factory=list)  # of `receipt.provisional`
+    due_at: str = ""  # of `receipt.provisional`: by then it is final
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +88,26 @@ EVENTS: tuple[EventType, ...] = (
         name="receipt.issued",
         when="charged, or nothing to charge; `settled`: an unpaid one was paid elsewhere",
         states=("paid", "free", "settled"),
+    ),
+    EventType(
+        name="receipt.provisional",
+        when="the party is out: what its cart holds as far as known, sure or in doubt, and by when"
+        " it is final; lines may still come and go. Told once, at the exit",
+        states=("provisional",),
+        example={
+            **{"state": "provisional", "purchase": "", "capture": "", "total": 0, "lines": []},
+            "provisional": [
+                {
+                    **{"line": "s1-v12-l1", "sku": "oat-milk", "quantity": 2, "unit": "piece"},
+                    **{"state": "charged", "probability": 0.998},
+                },
+                {
+                    **{"line": "s1-r3", "sku": "wine", "quantity": 1, "unit": "piece"},
+                    **{"state": "review", "probability": 0.71},
+                },
+            ],
+            "due_at": "2026-09-21T14:29:19.000Z",
+        },
     ),
     EventType(
         name="payment.declined",
@@ -116,6 +150,7 @@ NAMES = tuple(event.name for event in EVENTS)
 
 # receipt state -> type; open states are not told
 BY_STATE = {
+    "provisional": "receipt.provisional",
     "paid": "receipt.issued",
     "free": "receipt.issued",
     "settled": "receipt.issued",
@@ -153,8 +188,22 @@ def body_of(receipt: Receipt, kind: str, store: StoreId, message: str) -> Webhoo
         refunded=receipt.refunded_minor,
         auth_events=[Entry(id=one.id, timestamp=one.timestamp) for one in receipt.auth_events],
         party_size=receipt.party_size,
+        provisional=[_provisional(one) for one in receipt.provisional],
+        due_at=rfc3339(receipt.due_wall_ns) if receipt.due_wall_ns else "",
     )
-    return event(kind, data, store=store, message=message, at=rfc3339(receipt.issued_wall_ns))
+    told_ns = receipt.issued_wall_ns or receipt.provisional_wall_ns
+    return event(kind, data, store=store, message=message, at=rfc3339(told_ns))
+
+
+def _provisional(line: CartLine) -> ProvisionalLine:
+    return ProvisionalLine(
+        line=line.line,
+        sku=line.sku,
+        quantity=line.quantity,
+        unit=line.unit,
+        state=line.state,
+        probability=round(line.probability, 6),
+    )
 
 
 def event(kind: str, data: ReceiptData, *, store: str, message: str, at: str) -> WebhookBody:

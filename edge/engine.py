@@ -29,6 +29,7 @@ from messages.events import (
     CartClosed,
     EndReason,
     Event,
+    Evidence,
     Joined,
     VisitEnded,
     VisitJoined,
@@ -386,9 +387,27 @@ class Engine:
             return
         visit.ended_at_ns, visit.exit_gate = now_ns, gate
         self.gate.visit_ended(visit_id)
-        self._events.append(VisitEnded(at_ns=now_ns, visit=visit_id, reason=reason, gate=gate))
+        place = len(self._events)  # it is told before the questions that it raises
         self._emit(self.carts.visit_left(visit_id, now_ns))
+        self._events.insert(place, self._goodbye(now_ns, visit_id, visit, reason))
         self.people.visit_ended(visit_id)
+
+    def _goodbye(
+        self, now_ns: int, visit_id: VisitId, visit: Visit, reason: EndReason
+    ) -> VisitEnded:
+        """The cart as it is known at the exit, and until when it may change."""
+        cart, wall_ns = self.carts.carts[visit_id], self.gate.wall_ns(now_ns)
+        deadline_ns = round(self.config.decision.review_deadline_s * 1e9)
+        waits_ns = deadline_ns if cart.reviews else SETTLE_MAX_NS
+        return VisitEnded(
+            at_ns=now_ns,
+            visit=visit_id,
+            reason=reason,
+            gate=visit.exit_gate,
+            lines=tuple(replace(line, evidence=Evidence()) for line in cart.lines),
+            ended_at_wall_ns=wall_ns,
+            due_at_wall_ns=wall_ns + waits_ns if wall_ns else 0,
+        )
 
     def _end_overdue_visits(self, now_ns: int) -> None:
         limit_ns = round(self.config.decision.visit_timeout_s * 1e9)

@@ -121,9 +121,15 @@ class VisitJoined(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VisitEnded(Event):
+    """The party is out. ``lines``: its cart as it is known now, evidence left out; what was taken
+    last is still being weighed, and doubtful lines wait for an answer until ``due_at_wall_ns``."""
+
     visit: VisitId
     reason: EndReason
     gate: GateId | None = None
+    lines: tuple[CartLine, ...] = ()
+    ended_at_wall_ns: int = 0  # 0: the wall clock is unknown
+    due_at_wall_ns: int = 0  # the cart is closed by then
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -318,6 +318,8 @@ def _totals(report: Report) -> RenderableType:
     table.add_row("under-charged lines", str(report.under_charged_lines))
     table.add_row("doubts that went to review", str(report.reviews))
     waits = summary(report.waits)
+    provisional = span_text(waits["passage_to_provisional_s"])
+    table.add_row("exit passage to provisional receipt", provisional)
     table.add_row("exit passage to closed cart", span_text(waits["passage_to_cart_s"]))
     table.add_row("closed cart to receipt", span_text(waits["cart_to_receipt_s"]))
     table.add_row("exit passage to receipt", span_text(waits["passage_to_receipt_s"]))

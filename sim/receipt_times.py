@@ -1,4 +1,4 @@
-"""How long a shopper waits for the receipt: exit passage -> cart closed -> receipt.
+"""How long a shopper waits: exit passage -> provisional receipt -> cart closed -> receipt.
 
 Read after the run from the store's own files. The passage is the gate controller's signal in the
 journal, the cart is closed when its row is committed for the second systems, and the receipt is
@@ -39,6 +39,7 @@ class ReceiptTimes:
     visit: str
     state: str
     in_review: bool
+    passage_to_provisional_s: float | None
     passage_to_cart_s: float | None
     cart_to_receipt_s: float
 
@@ -74,6 +75,9 @@ def summary(times: Sequence[ReceiptTimes]) -> dict[str, Any]:
     return {
         "each": [asdict(one) | {"passage_to_receipt_s": one.passage_to_receipt_s} for one in times],
         "in_review": len(times) - len(plain),
+        "passage_to_provisional_s": quantiles(
+            _known(one.passage_to_provisional_s for one in times)
+        ),
         "passage_to_cart_s": quantiles(_known(one.passage_to_cart_s for one in plain)),
         "cart_to_receipt_s": quantiles(one.cart_to_receipt_s for one in times),
         "passage_to_receipt_s": quantiles(_known(one.passage_to_receipt_s for one in plain)),
@@ -105,9 +109,20 @@ def _times(
         visit=str(cart.visit),
         state=receipt["state"],
         in_review=questions_until.get(cart.visit, 0) > cart.ended_at_ns,
+        passage_to_provisional_s=_provisional_s(cart, passed_ns, receipt),
         passage_to_cart_s=waited,
         cart_to_receipt_s=(receipt["issued_wall_ns"] - committed_wall_ns) / NS,
     )
+
+
+def _provisional_s(
+    cart: CartClosed, passed_ns: int | None, receipt: Mapping[str, Any]
+) -> float | None:
+    """From the passage to the receipt that was told at once; None where there was none."""
+    told_ns = receipt["provisional_wall_ns"]
+    if passed_ns is None or not told_ns:
+        return None
+    return (told_ns - cart.ended_at_wall_ns + cart.ended_at_ns - passed_ns) / NS
 
 
 def _passage_ns(signals_ns: Sequence[int], ended_ns: int) -> int | None:

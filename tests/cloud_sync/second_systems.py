@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import re
 import sqlite3
 import time
 from collections import Counter, defaultdict
@@ -26,9 +27,11 @@ from messages.events import (
     CartClosed,
     CartLine,
     CartState,
+    EndReason,
     Event,
     Evidence,
     LineState,
+    VisitEnded,
     VisitKind,
     VisitStarted,
 )
@@ -320,11 +323,11 @@ class JournalFile:
             " event_id TEXT UNIQUE, grp TEXT, kind TEXT, body BLOB, created_wall_ns INTEGER)"
         )
 
-    def append(self, *events: VisitStarted | CartClosed) -> None:
+    def append(self, *events: VisitStarted | VisitEnded | CartClosed) -> None:
         self.db.execute("BEGIN")
         for event in events:
-            kind = "visit_started" if isinstance(event, VisitStarted) else "cart_closed"
-            row = (event.id, event.account, kind, codec.encode(event), WALL_NS)
+            kind = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", type(event).__name__).lower()
+            row = (event.id, getattr(event, "account", ""), kind, codec.encode(event), WALL_NS)
             self.db.execute(
                 "INSERT INTO outbox(event_id,grp,kind,body,created_wall_ns) VALUES(?,?,?,?,?)", row
             )
@@ -343,6 +346,21 @@ def visit_started(visit: str, account: str) -> VisitStarted:
         account=AccountRef(account),
         gate=GateId("g"),
         party_size=1,
+    )
+
+
+def visit_ended(visit: str, *skus: str, in_review: tuple[str, ...] = ()) -> VisitEnded:
+    lines = [_line(visit, i, sku, LineState.CHARGED) for i, sku in enumerate(skus)]
+    lines += [_line(visit, 100 + i, sku, LineState.REVIEW) for i, sku in enumerate(in_review)]
+    return VisitEnded(
+        id=EventId(f"{visit}-ended"),
+        at_ns=60_000_000_000,
+        visit=VisitId(visit),
+        reason=EndReason.EXIT,
+        gate=GateId("g"),
+        lines=tuple(lines),
+        ended_at_wall_ns=WALL_NS + 59_000_000_000,
+        due_at_wall_ns=WALL_NS + 959_000_000_000,
     )
 
 

@@ -26,6 +26,7 @@ CART = replace(
         ),
     ),
 )
+ADDED = ("auth_events", "party_size", "provisional", "provisional_wall_ns", "due_wall_ns")
 ENTRIES = [
     {"id": "c-v1", "timestamp": "2026-09-21T14:13:20.000Z"},
     {"id": "c-two", "timestamp": "2026-09-21T14:13:27.000Z"},
@@ -79,8 +80,8 @@ def test_a_file_of_version_2_gets_the_new_columns_and_keeps_its_receipts(tmp_pat
     settle(tmp_path, SecondSystems(), visit_started("v1", "ann"), CART)
     with sqlite3.connect(path) as db:  # as version 2 had it
         db.executescript(
-            "ALTER TABLE receipt DROP COLUMN auth_events; ALTER TABLE receipt DROP COLUMN"
-            " party_size; PRAGMA user_version=2;"
+            "".join(f"ALTER TABLE receipt DROP COLUMN {name};" for name in ADDED)
+            + "PRAGMA user_version=2;"
         )
 
     async def opened() -> None:

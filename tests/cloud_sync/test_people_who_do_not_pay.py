@@ -146,7 +146,8 @@ def test_ten_thousand_debtors_fit_into_one_message(tmp_path: Path) -> None:
             "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM n WHERE i<10000)"
             " INSERT INTO receipt SELECT 'w'||i, 'debtor-'||i||'-'||printf('%.200c','x'), state,"
             " currency, total_minor, purchase, capture, lines, in_review, started_wall_ns,"
-            " exit_wall_ns, issued_wall_ns+i, detail, 0, '[]', 1 FROM receipt, n WHERE visit='v1'"
+            " exit_wall_ns, issued_wall_ns+i, detail, 0, '[]', 1, '[]', 0, 0"
+            " FROM receipt, n WHERE visit='v1'"
         )
 
     async def story() -> list[str]:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from second_systems import STORE, WALL_NS, cart_closed, visit_started
+from second_systems import STORE, WALL_NS, cart_closed, visit_ended, visit_started
 
 from cloud_sync.demands import (
     Admitted,
@@ -47,7 +47,7 @@ from cloud_sync.purchase import (
 )
 from cloud_sync.settlement import TABLE, diagram_markdown, settle
 from messages import codec
-from messages.events import CartClosed, PricedLine, VisitKind, VisitStarted
+from messages.events import CartClosed, PricedLine, VisitEnded, VisitKind, VisitStarted
 from messages.ids import LineId, Sku, VisitId
 from messages.money import Money
 
@@ -155,6 +155,7 @@ def test_a_purchase_survives_its_file() -> None:
 
 SIGNALS: dict[type, Any] = {
     VisitStarted: st.just(STARTED),
+    VisitEnded: st.sampled_from([visit_ended("v1"), visit_ended("v1", "apple", in_review=("b",))]),
     CartClosed: st.sampled_from(
         [CART, cart_closed("v1", "ann"), cart_closed("v1", "ann", "apple", kind=VisitKind.STAFF)]
     ),

@@ -134,7 +134,8 @@ class Day:
             db.executescript(STATUS_SCHEMA + outbox.SCHEMA + book.SCHEMA)
             lines = f'[{{"sku": "milk", "quantity": {charged}}}]'
             db.execute(
-                "INSERT INTO receipt VALUES('s-v1','a','paid','EUR',?,'p','c',?,'[]',1,2,3,'',0,'[]',1)",
+                "INSERT INTO receipt VALUES('s-v1','a','paid','EUR',?,'p','c',?,'[]',1,2,3,'',0,"
+                "'[]',1,'[]',0,0)",
                 (self.total, lines),
             )
             db.execute(

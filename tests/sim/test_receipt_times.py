@@ -60,7 +60,7 @@ class Run:
         with sqlite3.connect(self.journal) as db:
             db.execute("INSERT INTO event VALUES(?,?,?,?,?,?)", (*row, codec.encode(event)))
 
-    def receipt(self, cart, issued_s, state="paid"):
+    def receipt(self, cart, issued_s, state="paid", provisional_s=0.5):
         """Its cart is committed 10 ms after its step, its receipt ``issued_s`` after that."""
         committed_ns = WALL_NS + cart.at_ns + S // 100
         with sqlite3.connect(self.journal) as db:
@@ -69,10 +69,12 @@ class Run:
                 (cart.visit, cart.account, "cart_closed", codec.encode(cart), committed_ns),
             )
         with sqlite3.connect(self.sync) as db:
+            told_ns = cart.ended_at_wall_ns + round(provisional_s * S) if provisional_s else 0
             issued_ns = committed_ns + round(issued_s * S)
             db.execute(
-                "INSERT INTO receipt VALUES(?,'a',?,'EUR',1,'p','c','[]','[]',1,?,?,'',0,'[]',1)",
-                (cart.visit, state, cart.ended_at_wall_ns, issued_ns),
+                "INSERT INTO receipt VALUES(?,'a',?,'EUR',1,'p','c','[]','[]',1,?,?,'',0,"
+                "'[]',1,'[]',?,0)",
+                (cart.visit, state, cart.ended_at_wall_ns, issued_ns, told_ns),
             )
 
     def times(self):
@@ -84,6 +86,7 @@ def test_each_span_of_a_receipt_is_told(tmp_path):
     run.passages(3 * S, 10 * S)
     run.receipt(CART, issued_s=0.25)
     (times,) = run.times().values()
+    assert times.passage_to_provisional_s == 0.6  # the visit ended 0.1 s after the passage
     assert times.passage_to_cart_s == 2.0
     assert round(times.cart_to_receipt_s, 6) == 0.25
     assert round(times.passage_to_receipt_s, 6) == 2.25
@@ -102,6 +105,7 @@ def test_a_visit_whose_exit_no_gate_saw_has_no_passage(tmp_path):
     run.passages(10 * S, gate="another")
     run.receipt(CART, issued_s=0.25)
     assert run.times()["v1"].passage_to_receipt_s is None
+    assert run.times()["v1"].passage_to_provisional_s is None
     assert summary(list(run.times().values()))["passage_to_receipt_s"] == {"count": 0}
     assert span_text({"count": 0}) == "none"
 
