@@ -291,6 +291,7 @@ def trip_state(purchase: Purchase, terms: Terms) -> TripState:
         refundedMinor=purchase.refunded_minor,
         currencyCode=terms.currency,
         refused=purchase.decline_reason,
+        unpaidMinor=purchase.unpaid_minor,
     )
 
 

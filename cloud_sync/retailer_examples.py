@@ -151,6 +151,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
             "capture": "capture-s1-v12",
             "refundedMinor": 199,
             "refused": "",
+            "unpaidMinor": 0,
             "currencyCode": _EUR,
         }
     },

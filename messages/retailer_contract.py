@@ -171,6 +171,7 @@ class TripState:
     refundedMinor: int  # noqa: N815
     currencyCode: str  # noqa: N815
     refused: str = ""  # why nothing is held, where the entry was refused
+    unpaidMinor: int = 0  # owed from earlier visits, as the entry decision said  # noqa: N815
 
 
 # --- the retailer asks: catalogue -------------------------------------------------------------

@@ -20,13 +20,16 @@ from second_systems import (
 )
 from test_retailer_calls import Store, eur, open_store, told
 from test_settling_over_http import receipts, settle
+from typer.testing import CliRunner
 
+import walkout
 from cloud_sync import metrics, owing_report, service, standing, views
 from cloud_sync.database import Database
 from cloud_sync.service import HEARTBEAT_NS
 from edge.control import ControlServer
 from messages.observations import OperatorAction, OperatorActionKind
 from messages.store_config import Paths, StoreConfig
+from sim.store_toml import store_toml
 
 DAY_NS = standing.DAY_NS
 
@@ -116,6 +119,19 @@ def test_the_daemon_is_told_who_owes_and_when_it_is_paid(tmp_path: Path) -> None
 
     asyncio.run(story())
     assert daemon.owing == [(), ("ann", "zoe"), ()]
+
+
+def test_an_operator_settles_a_debt_by_its_visit(tmp_path: Path) -> None:
+    systems = SecondSystems(declines={"hold"})
+    config = settle(tmp_path, systems, *whole_visit("v1", "ann", "apple"))
+    (tmp_path / "store.toml").write_text(store_toml(config))
+    words = ["sync", "settled", "v1", "--minor", "120", "--at", "till-2"]
+    done = CliRunner().invoke(walkout.app, [*words, "--config", str(tmp_path / "store.toml")])
+    assert done.exit_code == 0, done.output
+    settle(tmp_path, systems)
+    receipt = receipts(config)["v1"]
+    assert (receipt["state"], receipt["detail"]) == ("settled", "settled elsewhere till-2")
+    assert [row["action"] for row in views.audit(tmp_path / "sync.db")] == ["settled"]
 
 
 def test_it_is_told_once_and_again_when_it_did_not_answer(tmp_path: Path) -> None:
