@@ -166,7 +166,7 @@ class Engine:
         strangers = self.state.strangers_inside
         self._emit(self.carts.step(now_ns, steps, self.people, strangers=strangers))
         if len(steps):
-            self._emit(self.carts.look_at_shelves(now_ns, self.sensing.level_g()))
+            self._emit(self.carts.look_at_shelves(now_ns, self.sensing.level_g(steps.shelf)))
         self._end_overdue_visits(now_ns)
         self._end_visits_of_empty_store(now_ns)
         self._close_carts(now_ns)

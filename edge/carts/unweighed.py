@@ -6,7 +6,10 @@ Looked for every 0.3 s in what was known of people; gives the lines that become 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol
+
+import numpy as np
 
 from edge.carts.handing import FLOOR, REASON, Handed, handed, left_behind
 from edge.carts.meetings import (
@@ -21,7 +24,7 @@ from edge.carts.meetings import (
 from edge.carts.state import CartTrackerState
 from edge.carts.stoops import USUAL_NS, stooped
 from edge.carts.who import Window
-from messages.arrays import Floats
+from messages.arrays import Floats, Ints
 from messages.events import Evidence, VisitKind
 from messages.ids import VisitId
 
@@ -53,13 +56,42 @@ def looked(
         inside = list(state.visits)
         before = people.between(until_ns - USUAL_NS, until_ns)
         doubtful += _left(state, before, inside, plates_m, until_ns, charge_min)
-        window = people.between(until_ns - LOOK_NS, until_ns)
+        window = _since(before, until_ns - LOOK_NS)
         near = hands_met(window)
         if len(near.row) or state.meetings:
             whose = likely_visits(window, inside)
             state.meetings = after_look(state.meetings, near, whose, until_ns)
     over = [m for m in state.meetings if not m.open_ and until_ns - m.at_ns >= APART_NS]
     return doubtful + passed_on(state, over, charge_min)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Lately:
+    """The last samples of a ``Window``."""
+
+    at_ns: Ints
+    track_id: Ints
+    position_store_m: Floats
+    position_sd_m: Floats
+    wrists_store_m: Floats
+    wrists_along: Floats
+    visits: tuple[VisitId, ...]
+    identity: Floats
+
+
+def _since(window: Window, start_ns: int) -> Window:
+    """The part of a window that begins at an instant; its newest sample where there is none."""
+    first = min(int(np.searchsorted(window.at_ns, start_ns)), max(len(window.at_ns) - 1, 0))
+    return _Lately(
+        at_ns=window.at_ns[first:],
+        track_id=window.track_id,
+        position_store_m=window.position_store_m[first:],
+        position_sd_m=window.position_sd_m[first:],
+        wrists_store_m=window.wrists_store_m[first:],
+        wrists_along=window.wrists_along[first:],
+        visits=window.visits,
+        identity=window.identity[first:],
+    )
 
 
 def passed_on(state: CartTrackerState, meetings: Sequence[Meeting], charge_min: float) -> Doubtful:

@@ -163,10 +163,12 @@ class WeightSensing:
         on_shelf = self._layout.shelf == self._shelf_index[shelf]
         forget_level(self.state.plates, np.flatnonzero(on_shelf))
 
-    def level_g(self) -> Floats:
-        """(P,) last stable mass on each plate, NaN where unknown."""
+    def level_g(self, shelves: Ints | None = None) -> Floats:
+        """(P,) last stable mass on each plate, NaN where unknown or not on these ``shelves``."""
         plates = self.state.plates
         known = plates.has_level & (plates.phase != UNKNOWN)
+        if shelves is not None:
+            known &= (self._layout.shelf[:, None] == shelves).any(axis=1)
         level_g: Floats = np.where(known, plates.level_g, np.nan)[self._layout.row]
         return level_g
 
