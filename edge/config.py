@@ -14,7 +14,7 @@ import re
 import tomllib
 from collections.abc import Iterator
 from dataclasses import MISSING, dataclass, field, fields, replace
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
@@ -142,6 +142,13 @@ def parse(text: str, *, file: str = "store.toml", folder: Path | None = None) ->
     Raises:
         ConfigError: with every problem found.
     """
+    config = _parsed(text, file)
+    return _resolved(config, folder) if folder else config
+
+
+@lru_cache(maxsize=4)
+def _parsed(text: str, file: str) -> StoreConfig:
+    """A run and its replay read the same text, and what it says never changes."""
     try:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -153,8 +160,7 @@ def parse(text: str, *, file: str = "store.toml", folder: Path | None = None) ->
     if reading.problems:
         found = sorted(reading.problems, key=lambda p: reading.line(p) or 0)
         raise ConfigError([reading.explained(problem, file) for problem in found])
-    config = replace(config, facings=_named(config.facings), toml=text)
-    return _resolved(config, folder) if folder else config
+    return replace(config, facings=_named(config.facings), toml=text)
 
 
 @dataclass

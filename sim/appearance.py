@@ -70,26 +70,39 @@ class Appearance:
         """(k, d) vectors of length 1 for the boxes of images of different cameras.
 
         Args:
-            slot, image: (k,) ``slot`` -1: a box of nobody, which looks like anything.
+            slot, image: (k,) ``image`` in order; ``slot`` -1: a box of nobody, which looks like
+                anything.
             camera, at_ns: of the images.
         """
-        looks = np.empty((len(slot), DIMENSIONS))
-        for i, (c, at) in enumerate(zip(camera.tolist(), at_ns.tolist(), strict=True)):
-            rows = np.flatnonzero(image == i)
-            looks[rows] = self._of_image(c, at, slot[rows])
+        turn = turns(camera)
+        ends = np.searchsorted(image, np.arange(len(camera)), side="right").tolist()
+        fresh = np.empty((3, len(slot), DIMENSIONS))
+        for c, start, end in zip(camera.tolist(), [0, *ends], ends, strict=False):
+            fresh[:, start:end] = self.rngs[c].standard_normal((3, end - start, DIMENSIONS))
+        for t in range(int(turn.max(initial=-1)) + 1):
+            real = np.flatnonzero((slot >= 0) & (turn[image] == t))
+            of = image[real]
+            fresh[0, real] = self._shown(camera[of], slot[real], at_ns[of], fresh[:, real])
+        looks = fresh[0]
         return np.asarray(looks / np.linalg.norm(looks, axis=1, keepdims=True))
 
-    def _of_image(self, c: int, at_ns: int, slot: Ints) -> Floats:
-        fresh = self.rngs[c].standard_normal((3, len(slot), DIMENSIONS))
-        real = np.flatnonzero(slot >= 0)
-        s = slot[real]
+    def _shown(self, c: Ints, s: Ints, at_ns: Ints, fresh: Floats) -> Floats:
+        """(k, d) of people in slots ``s``, by cameras ``c``; no pair occurs twice."""
         lag_s = np.maximum(at_ns - self.at_ns[c, s], 0) / NS
-        self.swift[c, s] = _later(self.swift[c, s], SWIFT, SWIFT_S, lag_s, fresh[1, real])
-        self.slow[c, s] = _later(self.slow[c, s], SLOW, SLOW_S, lag_s, fresh[2, real])
-        self.at_ns[c, s] = at_ns
-        parts = self.person[s] + self.view[c, s] + self.swift[c, s] + self.slow[c, s]
-        fresh[0, real] = parts + NOISE * fresh[0, real]
-        return np.asarray(fresh[0])
+        swift = _later(self.swift[c, s], SWIFT, SWIFT_S, lag_s, fresh[1])
+        slow = _later(self.slow[c, s], SLOW, SLOW_S, lag_s, fresh[2])
+        self.swift[c, s], self.slow[c, s], self.at_ns[c, s] = swift, slow, at_ns
+        return np.asarray(self.person[s] + self.view[c, s] + swift + slow + NOISE * fresh[0])
+
+
+def turns(camera: Ints) -> Ints:
+    """(i,) how many earlier images are of the same camera."""
+    count: dict[int, int] = {}
+    turn = []
+    for c in camera.tolist():
+        turn.append(count.get(c, 0))
+        count[c] = turn[-1] + 1
+    return np.array(turn, dtype=np.int64)
 
 
 def _later(part: Floats, sigma: float, lasts_s: float, lag_s: Floats, fresh: Floats) -> Floats:

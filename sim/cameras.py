@@ -17,7 +17,7 @@ import numpy as np
 
 from messages.arrays import Bools, Floats, Ints
 from messages.store_config import StoreConfig
-from sim.appearance import Appearance
+from sim.appearance import Appearance, turns
 from sim.bodies import Bodies
 from sim.geometry import fixture_boxes
 from sim.outlines import LEVELS, View, area, in_view, overlaps
@@ -195,7 +195,7 @@ class Cameras:
             self.rngs[c].random(out=even[start : start + k])
             self.rngs[c].standard_normal(out=normal[start : start + k])
             start += k
-        turn = _turns(camera)
+        turn = turns(camera)
         return Pairs(image, body, camera[image], slot[body], turn[image], even, normal)
 
     def _seen(self, pairs: Pairs, bodies: Bodies) -> Seen:
@@ -325,7 +325,7 @@ class Cameras:
         boxes, feet = seen.boxes.astype(np.float32), seen.feet.astype(np.float32)
         scores, wrists = seen.scores.astype(np.float32), seen.wrists.astype(np.float32)
         vectors = None if looks is None else looks.astype(np.float32)
-        sequence = (self.sequence[camera] + _turns(camera) + 1).tolist()
+        sequence = (self.sequence[camera] + turns(camera) + 1).tolist()
         self.sequence[camera] = sequence  # the last image of a camera counts
         return [
             CameraPacket(
@@ -369,16 +369,6 @@ def _poisson(rng: np.random.Generator, mean: float) -> int:
         part *= mean / count
         left -= part
     return count
-
-
-def _turns(camera: Ints) -> Ints:
-    """(i,) how many earlier images are of the same camera."""
-    count: dict[int, int] = {}
-    turn = []
-    for c in camera.tolist():
-        turn.append(count.get(c, 0))
-        count[c] = turn[-1] + 1
-    return np.array(turn, dtype=np.int64)
 
 
 def _bottom(boxes: Floats) -> Floats:
