@@ -13,7 +13,7 @@ from __future__ import annotations
 import numpy as np
 
 from edge.vision.association import sweep
-from edge.vision.ground_filter import SPEED_TAU_S, SPEED_VAR, XX, XY, YY, full
+from edge.vision.ground_filter import XX, XY, YY, full, laws
 from edge.vision.lifecycle import strangers
 from edge.vision.tracks import KNOWN, PENDING, Encounters, People
 from messages.arrays import Bools, Floats, Ints
@@ -201,9 +201,11 @@ def exchange_probability(
     """(e,) probability that the two tracks of each chosen encounter were exchanged."""
     dt_s: Floats = (at_ns - encounters.start_ns[which]) * np.float64(1e-9)
     start, P_start = _moved(encounters.start_mean[which], encounters.start_covariance[which], dt_s)
-    end = people.mean.T[rows]
-    P_end = full(people.covariance[:, rows.ravel()]).reshape(len(dt_s), 2, 4, 4)
-    fit = _log_likelihood(end[:, :, None] - start[:, None], P_end[:, :, None] + P_start[:, None])
+    end, P_end = people.mean.T[rows], people.covariance.T[rows]  # (e, 2, 4), (e, 2, 10)
+    P = P_end[:, :, None] + P_start[:, None]  # of each end from each start
+    fit = _log_likelihood(
+        end[:, :, None] - start[:, None], full(P.reshape(-1, 10).T).reshape(*P.shape[:3], 4, 4)
+    )
     fit *= live[rows][:, :, None]  # (e, end, start): a track that nobody sees tells nothing
     straight, crossed = fit[:, 0, 0] + fit[:, 1, 1], fit[:, 0, 1] + fit[:, 1, 0]
     told_apart = np.maximum(encounters.closest[which] - EVEN2, 0.0) / FADE2
@@ -212,20 +214,9 @@ def exchange_probability(
 
 
 def _moved(mean: Floats, covariance: Floats, dt_s: Floats) -> tuple[Floats, Floats]:
-    """States (e, 2, 4), (e, 2, 10) each ``dt_s`` (e,) later: (e, 2, 4), (e, 2, 4, 4)."""
-    e = len(dt_s)
-    h = dt_s / SPEED_TAU_S
-    b = np.exp(-h)
-    F, Q = np.zeros((e, 4, 4)), np.zeros((e, 4, 4))
-    for x in (0, 1):
-        F[:, x, x], F[:, x + 2, x + 2] = 1.0, b
-        F[:, x, x + 2] = SPEED_TAU_S * (1 - b)
-        Q[:, x, x] = SPEED_VAR * SPEED_TAU_S**2 * np.maximum(2 * h - 3 + 4 * b - b * b, 0.0)
-        Q[:, x, x + 2] = Q[:, x + 2, x] = SPEED_VAR * SPEED_TAU_S * (1 - b) ** 2
-        Q[:, x + 2, x + 2] = SPEED_VAR * (1 - b * b)
-    P = full(covariance.reshape(-1, 10).T).reshape(e, 2, 4, 4)
-    F = F[:, None]
-    return (F @ mean[..., None])[..., 0], F @ P @ F.swapaxes(-1, -2) + Q[:, None]
+    """States (e, 2, 4), (e, 2, 10) each ``dt_s`` (e,) later."""
+    F, FF, Q = laws(dt_s)
+    return mean @ F.swapaxes(1, 2), covariance @ FF.swapaxes(1, 2) + Q[:, None]
 
 
 def _log_likelihood(d: Floats, C: Floats) -> Floats:

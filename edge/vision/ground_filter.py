@@ -39,6 +39,16 @@ def predict(mean: Floats, covariance: Floats, dt_s: float) -> tuple[Floats, Floa
     return F @ mean, FF @ covariance + Q
 
 
+def laws(dt_s: Floats) -> tuple[Floats, Floats, Floats]:
+    """F (e, 4, 4), the map FF (e, 10, 10) of P's entries and Q (e, 10), over each time (e,)."""
+    h = dt_s / SPEED_TAU_S
+    b = np.exp(-h)
+    a, c = SPEED_TAU_S * (1 - b), np.maximum(2 * h - 3 + 4 * b - b * b, 0.0)
+    q = SPEED_VAR * np.stack((SPEED_TAU_S**2 * c, SPEED_TAU_S * (1 - b) ** 2, 1 - b * b))
+    law = np.stack((np.ones_like(a), a, a * a, b, a * b, b * b, *q), axis=1) @ _LAW
+    return law[:, :16].reshape(-1, 4, 4), law[:, 16:116].reshape(-1, 10, 10), law[:, 116:]
+
+
 def _law() -> Floats:
     """(9, 126): F (4, 4), the map FF (10, 10) of P's entries and Q (10,) of the motion, linear in
     1, a, a^2, b, ab, b^2 and Q's three numbers."""
