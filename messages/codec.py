@@ -8,6 +8,7 @@ State (snapshots) is one dataclass tree without a name. JSON is for people and f
 from __future__ import annotations
 
 from functools import cache
+from math import prod
 from typing import Annotated, Any, TypeVar, cast, get_args
 
 import msgspec
@@ -141,8 +142,9 @@ def _array(code: int, data: memoryview) -> Any:
         dtype = np.dtype(dtype_name)
         if dtype.kind not in ARRAY_KINDS:
             raise CodecError(f"array of {dtype_name} {shape} is not one of ours")
-    array = np.frombuffer(raw, dtype)
-    return array if len(shape) == 1 and shape[0] == len(array) else array.reshape(shape)
+    if prod(shape) * dtype.itemsize != len(raw):
+        raise CodecError(f"{len(raw)} bytes are no array of {dtype_name} {shape}")
+    return np.ndarray(shape, dtype, raw)
 
 
 def _writable_array(code: int, data: memoryview) -> Any:
@@ -151,7 +153,10 @@ def _writable_array(code: int, data: memoryview) -> Any:
 
 def _accept(kind: type, value: object) -> object:
     """Custom types in annotations are arrays: the extension hook has already built them."""
-    if isinstance(value, np.ndarray) and value.dtype.type in _dtypes_of(kind):
+    allowed = _ALLOWED.get(id(kind))
+    if allowed is None:
+        allowed = _ALLOWED[id(kind)] = _dtypes_of(kind)
+    if isinstance(value, np.ndarray) and value.dtype.type in allowed:
         return value
     got = value.dtype if isinstance(value, np.ndarray) else type(value).__name__
     raise CodecError(f"expected {kind}, got {got}")
@@ -181,4 +186,6 @@ _ENVELOPES = msgspec.msgpack.Decoder(list[tuple[str, msgspec.Raw]])
 _ARRAY_HEAD = msgspec.msgpack.Decoder(tuple[str, list[Annotated[int, msgspec.Meta(ge=0)]], bytes])
 # By name, those that messages use; others are looked up each time.
 _DTYPES = {np.dtype(kind).str: np.dtype(kind) for kind in ("u1", "i4", "i8", "f4", "f8", "?")}
+# By the id of an annotation: its hash takes longer than an array. ``_dtypes_of`` keeps it alive.
+_ALLOWED: dict[int, frozenset[type]] = {}
 _DECODERS: dict[str, msgspec.msgpack.Decoder[Any]] = {}
