@@ -43,10 +43,10 @@ def pairs_in_reach(
 ) -> Pairs:
     """Every plausible pair of the tracks where ``open_`` with this instant's detections."""
     R, position = seen.covariance, seen.position
-    wide = max(float(R[::2].max()), 0.0)
+    wide = max(max(R[0].tolist()), max(R[2].tolist()), 0.0)
     radius = np.sqrt(CUTOFF2 * (np.maximum(covariance[XX], covariance[YY]) + wide))
     radius = np.minimum(radius, REACH_MAX_M)
-    radius += 2.0 * float(seen.age_s.max())  # nobody runs faster than 2 m/s
+    radius += 2.0 * max(seen.age_s.tolist())  # nobody runs faster than 2 m/s
     radius[~open_] = -1.0
     t, d = _beside(mean[0], radius, position[0])
     there = mean.take(t, axis=1)
@@ -133,7 +133,7 @@ def _best(row: Ints, column: Ints, cost: Floats) -> Ints:
 
 def _ranks(index: Ints) -> tuple[Ints, int]:
     """Each integer's rank among the distinct ones, and how many those are."""
-    there = np.zeros(int(index.max()) + 1, np.int64)
+    there = np.zeros(max(index.tolist()) + 1, np.int64)
     there[index] = 1
     rank = there.cumsum()
     return rank[index] - 1, int(rank[-1])
@@ -150,7 +150,7 @@ def unexplained(pairs: Pairs, taken: Ints, seen: FloorDetections, confirmed: Boo
     free[detection] = False
     if not np.count_nonzero(free):
         return _NONE
-    hit = np.zeros((int(seen.camera.max()) + 1, n), np.bool_)
+    hit = np.zeros((max(seen.camera.tolist()) + 1, n), np.bool_)
     hit[seen.camera[detection], track] = True
     dx, dy = pairs.innovation
     near = confirmed[pairs.track] & (dx * dx + dy * dy < OWN_SPACE_M**2)

@@ -26,8 +26,9 @@ class FloorDetections:
 
     ``camera`` (m,): which packet of the instant. ``position`` (2, m) metres; ``covariance``
     (3, m) xx, xy, yy; ``age_s`` (m,) seconds before the instant; ``may_start`` (m,) good enough
-    to start a track. ``wrist_rows``: (10, 2, m) what is seen of wrists, see ``wrists``.
-    ``looks``: (m, d) of length 1, zeros unknown, with ``lens`` (m,): which of the store's cameras.
+    to start a track. ``row`` (m,): where each stands among the r detections of ``wrist_rows``
+    (10, 2, r), what is seen of wrists, see ``wrists``; ``looks`` (r, d) of length 1, zeros unknown;
+    ``lens`` (r,), which of the store's cameras.
     """
 
     at_ns: int
@@ -39,6 +40,7 @@ class FloorDetections:
     wrist_rows: Floats | None = None
     looks: Floats32 | None = None
     lens: Ints | None = None
+    row: Ints | None = None
 
 
 def instants(

@@ -145,7 +145,7 @@ def in_bounds(mean: Floats, covariance: Floats, low: Floats, high: Floats, var_m
     """True when ``bounded`` would change nothing."""
     at, variance = mean[:2], covariance[XX : YY + 1 : 4]
     inside = (at >= low[:, None]) & (at <= high[:, None]) & (variance <= var_max[:, None])
-    return bool(inside.all())
+    return bool(np.count_nonzero(inside) == inside.size)
 
 
 def bounded(

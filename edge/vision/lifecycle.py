@@ -63,7 +63,7 @@ def wanted(people: People, at_ns: int, spacing_ns: int) -> Bools:
     """(n,) False for tracks whose time is over (table above)."""
     phase, unseen = people.phase, at_ns - people.last_seen_ns
     late = (unseen > TENTATIVE_UNSEEN_NS).nonzero()[0]  # the shortest limit
-    if not ((phase[late] != KNOWN) | (people.identity[late, -1] >= MOSTLY)).any():
+    if not np.count_nonzero((phase[late] != KNOWN) | (people.identity[late, -1] >= MOSTLY)):
         return np.ones(len(people), np.bool_)
     brief = people.last_seen_ns - people.born_ns < STRANGER_REAL_NS
     stranger = (phase == KNOWN) & (_nobody(people) | (brief & _mostly_nobody(people)))
@@ -89,7 +89,7 @@ def mark_distinct(people: People, track: Ints, camera: Ints, i: Ints, j: Ints, a
     Args:
         track, camera: (k,) of the hits of this instant. i, j: rows of the pairs.
     """
-    hit = np.zeros((len(people), int(camera.max(initial=0)) + 1), np.bool_)
+    hit = np.zeros((len(people), max(camera.tolist(), default=0) + 1), np.bool_)
     hit[track, camera] = True
     both = np.logical_or.reduce(hit[i] & hit[j], axis=1)
     i, j = i[both], j[both]

@@ -106,7 +106,7 @@ class PersonTracker:
             state.counters,
         )
         for sighting in self._sightings.of(groups, state.at_ns):
-            self._instant(sighting.among(self._in_sight() if sighting.doubtful else _NOWHERE))
+            self._instant(sighting.among(self._in_sight() if len(sighting.doubtful) else _NOWHERE))
         silent_until = now_ns - self._lateness_ns
         if silent_until > state.at_ns:
             self._instant(None, silent_until)
@@ -205,30 +205,30 @@ class PersonTracker:
         i, j = lifecycle.beside(people, i, j, lifecycle.TWIN_M)
         if len(i):
             lifecycle.mark_distinct(people, track, seen.camera[detection], i, j, seen.at_ns)
-        if seen.wrist_rows is not None and len(track):
-            rows = seen.wrist_rows.take(detection, axis=2)
-            body = people.mean[:2].take(track, axis=1)
-            shown = wrists.Seen(seen.at_ns, people.track_id[track], rows, body)
-            self.state.wrists = [*self.state.wrists, shown][-WRIST_INSTANTS_MAX:]
-        if seen.looks is not None and seen.lens is not None and len(track):
-            lens = seen.lens[detection]
-            mine = lens >= 0
-            people.looks.see(
-                track[mine],
-                lens[mine],
-                seen.looks[detection[mine]],
-                len(self._cameras),
-                seen.at_ns,
-            )
+        if seen.row is not None and len(track):
+            self._see_details(seen, track, seen.row.take(detection))
         free = association.unexplained(pairs, taken, seen, ~tentative, n)
         if len(free):
             self._start(*association.newborns(seen, free), seen.at_ns)
         return views, i, j
 
+    def _see_details(self, seen: FloorDetections, track: Ints, row: Ints) -> None:
+        """Wrists and looks of the tracks' detections, rows of ``seen``."""
+        state, people = self.state, self.state.people
+        if seen.wrist_rows is not None:
+            rows, body = seen.wrist_rows.take(row, axis=2), people.mean[:2].take(track, axis=1)
+            shown = wrists.Seen(seen.at_ns, people.track_id[track], rows, body)
+            state.wrists = [*state.wrists, shown][-WRIST_INSTANTS_MAX:]
+        if seen.looks is not None and seen.lens is not None:
+            lens = seen.lens.take(row)
+            mine = (lens >= 0).nonzero()[0]
+            vectors = seen.looks.take(row[mine], axis=0)
+            people.looks.see(track[mine], lens[mine], vectors, len(self._cameras), seen.at_ns)
+
     def _start(self, position: Floats, R: Floats, at_ns: int) -> None:
         state = self.state
         inside = (position >= self._low[:, None]) & (position <= self._high[:, None])
-        keep = np.flatnonzero(inside.all(axis=0))[: TRACKS_MAX - len(state.people)]
+        keep = (inside[0] & inside[1]).nonzero()[0][: TRACKS_MAX - len(state.people)]
         if len(keep) < position.shape[1]:
             shed = position.shape[1] - len(keep)
             state.counters["not_started"] = state.counters.get("not_started", 0) + shed
@@ -255,15 +255,9 @@ class PersonTracker:
         if len(state.encounters):
             rows = encounters.rows_of(people, state.encounters.track)
             settled[rows[rows >= 0]] = False
-        nobody = lifecycle.unaccounted(people)
-        people.identity = looks.look(
-            people.looks,
-            people.identity,
-            settled,
-            settled & nobody,
-            self._missing() & ~nobody,
-            state.at_ns,
-        )
+        nobody, at_ns = lifecycle.unaccounted(people), state.at_ns
+        strange, lost = settled & nobody, self._missing() & ~nobody
+        people.identity = looks.look(people.looks, people.identity, settled, strange, lost, at_ns)
 
     # --- hidden people, found again ---
 

@@ -31,17 +31,21 @@ AHEAD_MAX = 4096  # packets foreseen at once: a minute of 4 cameras; more are le
 class Fitted:
     """The m detections of several packets on the floor, in the packets' order.
 
-    ``place``: of each packet, by its ``id``; ``first``: first row of each packet, and m.
-    ``packet`` (m,): place of each row's packet. ``usable``, ``may_start`` (m,): by score, border
-    and walkable area; ``usable_at_foot``: likewise at ``fit.foot``. ``wrist_rows`` (10, 2, m):
-    see ``wrists``; None where nobody's are. ``looks``, ``lens``: as in ``FloorDetections``.
+    ``number``: of each packet, by its ``id``; ``first``: first row of each packet, and m.
+    ``packet`` (m,): number of each row's packet. ``place`` (10, m): position and covariance of
+    ``fit``, then those at the foot. ``usable``, ``may_start`` (m,): by score, border and walkable
+    area; ``usable_at_foot``: likewise at the foot; ``steady``: there, and not doubtful.
+    ``wrist_rows`` (10, 2, m): see ``wrists``; None where nobody's are. ``looks``, ``lens``: as in
+    ``FloorDetections``.
     """
 
     packets: list[PersonDetections]
-    place: dict[int, int]
+    number: dict[int, int]
     first: list[int]
     packet: Ints
     fit: body_fit.FloorFit
+    place: Floats
+    steady: Bools
     usable: Bools
     usable_at_foot: Bools
     may_start: Bools
@@ -50,8 +54,8 @@ class Fitted:
     lens: Ints | None
 
     def find(self, group: list[PersonDetections]) -> int | None:
-        """Place of the group's first packet, if the others follow it there."""
-        at = self.place.get(id(group[0]))
+        """Number of the group's first packet, if the others follow it there."""
+        at = self.number.get(id(group[0]))
         return at if at is None or self.packets[at : at + len(group)] == group else None
 
 
@@ -60,6 +64,7 @@ class Sighting:
     """What the packets of one instant show: rows ``part`` of ``fitted``, none dropped yet.
 
     ``camera``, ``age_s`` (m,): as in ``FloorDetections``. ``late2`` (m,): m2, for the ages.
+    ``doubtful`` (k,): rows for which it matters where other people are.
     """
 
     at_ns: int
@@ -68,49 +73,44 @@ class Sighting:
     camera: Ints
     age_s: Floats
     late2: Floats
-
-    @property
-    def doubtful(self) -> bool:
-        """True when it matters where other people are."""
-        return bool(np.count_nonzero(self.fitted.fit.doubtful[self.part]))
+    doubtful: Ints
 
     def among(self, people: Floats) -> FloorDetections:
         """Its detections; ``people`` (n, 2), where people are known to be, help to tell a short
         person from one whose feet are hidden."""
-        fitted, part, rows = self.fitted, self.part, self.fitted.wrist_rows
-        position, R = fitted.fit.position[part].T, fitted.fit.covariance[:, part].copy()
-        R[::2] += self.late2
-        usable = fitted.usable[part]
-        short = self._short_people(people) if self.doubtful else _NOBODY
+        fitted, part = self.fitted, self.part
+        place, usable = fitted.place[:, part], fitted.usable[part]
+        short = self._short_people(people) if len(self.doubtful) else _NOBODY
         if len(short):
-            position, usable = position.copy(), usable.copy()
-            position[:, short] = fitted.fit.foot[part][short].T
-            R[:, short] = fitted.fit.foot_covariance[:, part][:, short]
-            R[::2, short] += self.late2[short]
+            place, usable = place.copy(), usable.copy()
+            place[:5, short] = place[5:, short]
             usable[short] = fitted.usable_at_foot[part][short]
-        found = FloorDetections(
-            self.at_ns,
-            self.camera,
-            position,
-            R,
-            self.age_s,
-            fitted.may_start[part] & (R[0] + R[2] < 2 * START_SD_MAX_M**2),
-            None if rows is None else rows[:, :, part],
-            None if fitted.looks is None else fitted.looks[part],
-            None if fitted.lens is None else fitted.lens[part],
-        )
         kept = usable.nonzero()[0]
-        return found if len(kept) == len(usable) else _only(found, kept)
+        place = place[:5].take(kept, axis=1)
+        R = place[2:]
+        R[::2] += self.late2.take(kept)
+        return FloorDetections(
+            at_ns=self.at_ns,
+            camera=self.camera.take(kept),
+            position=place[:2],
+            covariance=R,
+            age_s=self.age_s.take(kept),
+            may_start=fitted.may_start[part].take(kept) & (R[0] + R[2] < 2 * START_SD_MAX_M**2),
+            wrist_rows=fitted.wrist_rows,
+            looks=fitted.looks,
+            lens=fitted.lens,
+            row=kept + part.start,
+        )
 
     def _short_people(self, people: Floats) -> Ints:
         """The doubtful ones whose feet other cameras or people known agree on."""
-        fit, part, camera = self.fitted.fit, self.part, self.camera
-        position, doubtful = fit.position[part], fit.doubtful[part]
-        k, rest = doubtful.nonzero()[0], (~doubtful & fit.ok[part]).nonzero()[0]
-        others = np.concatenate((position[rest], people))
-        by = np.concatenate((camera[rest], np.full(len(people), -1)))
-        foot, head = fit.foot[part][k], position[k]
-        return k[body_fit.short_people(foot, head, camera[k], others, by)]
+        fitted, part, camera, k = self.fitted, self.part, self.camera, self.doubtful
+        position, rest = fitted.fit.position[part], fitted.steady[part].nonzero()[0]
+        others = np.concatenate((position.take(rest, axis=0), people))
+        by = np.empty(len(others), np.int64)
+        by[: len(rest)], by[len(rest) :] = camera.take(rest), -1
+        foot, head = fitted.fit.foot[part].take(k, axis=0), position.take(k, axis=0)
+        return k[body_fit.short_people(foot, head, camera.take(k), others, by)]
 
 
 _NOBODY = np.zeros(0, np.int64)
@@ -143,10 +143,10 @@ class Sightings:
             part = slice(fitted.first[at], fitted.first[at + len(group)])
             camera = fitted.packet[part] - at
             age_s: Floats = np.array([since_ns - p.captured_at_ns for p in group]) * 1e-9
+            age_s = age_s.take(camera)
             late2 = (AGE_SPEED_SD_M_S * age_s) ** 2
-            found.append(
-                Sighting(since_ns, fitted, part, camera, age_s.take(camera), late2.take(camera))
-            )
+            doubtful = fitted.fit.doubtful[part].nonzero()[0]
+            found.append(Sighting(since_ns, fitted, part, camera, age_s, late2, doubtful))
         return found
 
     def _places(self, groups: Sequence[list[PersonDetections]]) -> list[tuple[Fitted, int]]:
@@ -160,7 +160,7 @@ class Sightings:
         if len(places) == len(groups):
             return places
         now = self._fitted([packet for group in groups for packet in group])
-        return [(now, now.place[id(group[0])]) for group in groups]
+        return [(now, now.number[id(group[0])]) for group in groups]
 
     def _fitted(self, packets: list[PersonDetections]) -> Fitted:
         count = [len(packet.scores) for packet in packets]
@@ -171,10 +171,12 @@ class Sightings:
         looks = _looks(packets, count)
         return Fitted(
             packets=packets,
-            place={id(packet): k for k, packet in enumerate(packets)},
+            number={id(packet): k for k, packet in enumerate(packets)},
             first=[0, *np.cumsum(count).tolist()],
             packet=np.arange(len(packets)).repeat(count),
             fit=fit,
+            place=np.concatenate((fit.position.T, fit.covariance, fit.foot.T, fit.foot_covariance)),
+            steady=fit.ok & ~fit.doubtful,
             usable=strong & self._inside(fit.position),
             usable_at_foot=strong & self._inside(fit.foot),
             may_start=(scores >= SCORE_START_MIN) & ~fit.cut,
@@ -268,17 +270,3 @@ def _with_positions(
     whole.covariance[::2, given] = POSITION_SD_M**2
     whole.ok[given] = np.isfinite(whole.position[given]).all(axis=1)
     return whole
-
-
-def _only(seen: FloorDetections, k: Ints) -> FloorDetections:
-    return FloorDetections(
-        seen.at_ns,
-        seen.camera[k],
-        seen.position.take(k, axis=1),
-        seen.covariance.take(k, axis=1),
-        seen.age_s[k],
-        seen.may_start[k],
-        None if seen.wrist_rows is None else seen.wrist_rows.take(k, axis=2),
-        None if seen.looks is None else seen.looks[k],
-        None if seen.lens is None else seen.lens[k],
-    )
