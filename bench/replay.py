@@ -26,6 +26,7 @@ import msgspec
 import numpy as np
 
 from bench.measured import Stopwatch, in_child, machine, on_one_core, print_table, watch_engine
+from edge.collector import look_seldom
 from edge.engine import Engine, snapshot
 from edge.recording import RecordedStep, Recording, RecordingWriter
 from edge.snapshots import Snapshot
@@ -116,6 +117,7 @@ def _steps(
 def child(path: Path, what: str) -> dict[str, Any]:
     """One measured way of replaying."""
     on_one_core()
+    look_seldom()
     if what == "replay":
         return _replay(path)
     recording = Recording.open(path)

@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from edge.collector import look_seldom
 from edge.config import load
 from edge.recording import Recording
 from sim import replay
@@ -60,6 +61,7 @@ def replay_main(
     Raises:
         RecordingError, ReplayError, ConfigError, OSError: it cannot be replayed.
     """
+    look_seldom()
     source = Recording.open(recording)
     config = load(store) if store is not None else None
     with _bar(recording.name) as (bar, _):

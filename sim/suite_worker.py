@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
+from edge.collector import look_seldom
 from sim.suite_job import Job, carry_out, leave_crash
 
 ONE_THREAD = {
@@ -138,6 +139,7 @@ def main() -> None:
     import faulthandler
 
     faulthandler.enable()
+    look_seldom()
     jobs = sys.stdin.buffer
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
