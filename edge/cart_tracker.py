@@ -25,8 +25,10 @@ from edge.carts.decision import (
     put_verdict,
     take_verdict,
 )
+from edge.carts.gains import Weighing, after_weighing, noise_of
 from edge.carts.handing import Handed, proven
 from edge.carts.holdings import holdings, line_of_return, probability_of_coming_back
+from edge.carts.meetings import Touch
 from edge.carts.memory import Memory, after_look_at_facings, after_put, after_take, wrong_facings
 from edge.carts.outcomes import Outcomes, StepView, fits
 from edge.carts.planogram import Planogram
@@ -79,6 +81,8 @@ GAP_MARGIN_NS = 2_000_000_000  # around a step after a gap: its bounds are only 
 GAP_CONFIDENCE = 0.9  # other things may have happened while the sensors were off
 MISTAKABLE_CONFIDENCE = 0.9  # with the default threshold a person decides
 NOTICEABLE = 0.02
+TOUCHED_MIN = 0.5
+TOUCHES_MAX = 256  # a quarter of a minute of the busiest store
 LIFT_UNITS_MAX = 2  # in one hand that holds them half lifted
 FITS_BADLY, FITS_WELL = 0.5, 0.9  # a step that is part of a lift, and the lift
 CLIPPED_CONFIDENCE = 0.9  # a plate that could not be read may have hidden part of it
@@ -274,11 +278,12 @@ class CartTracker:
         self, now_ns: int, held: HeldStep, people: People, *, final: bool
     ) -> list[Event] | None:
         """The step's events; None when it should wait for what other shelves may still report."""
-        view = step_view(held, self.config, self._planogram)
+        view = step_view(held, self.config, self._planogram, self.state.gains)
         if view is None:
             self._count("steps_without_place")
             return []
         actors = self._actors(held, view, people)
+        self._touched(held, actors)
         about = self._circumstances(held, actors)
         if view.mass_g < 0:
             return self._take(now_ns, held, view, people, about)
@@ -323,7 +328,11 @@ class CartTracker:
         """The lift that a step ends, with an earlier step that is still in question."""
         for part in reversed(self.state.parts):
             both = joined(part.held, held) if part.review in self.reviews else None
-            view = None if both is None else step_view(both, self.config, self._planogram)
+            view = (
+                None
+                if both is None
+                else step_view(both, self.config, self._planogram, self.state.gains)
+            )
             if both is not None and view is not None:
                 about = self._circumstances(both, self._actors(both, view, people))
                 if fits(self._explained(view, about), LIFT_UNITS_MAX) >= FITS_WELL:
@@ -375,6 +384,16 @@ class CartTracker:
         return actors_at(
             window, inside, points, shelf.along, strangers=self._strangers, after_gap=gap
         )
+
+    def _touched(self, held: HeldStep, actors: Actors) -> None:
+        """Whose hand was at the shelf gave nobody anything meanwhile."""
+        likely = actors.probability[: actors.nobody, 0] >= TOUCHED_MIN
+        new = [
+            Touch(visit=visit, started_at_ns=held.started_at_ns, ended_at_ns=held.ended_at_ns)
+            for visit, touched in zip(actors.visits, likely, strict=True)
+            if touched
+        ]
+        self.state.touches = [*self.state.touches, *new][-TOUCHES_MAX:]
 
     def _circumstances(self, held: HeldStep, actors: Actors) -> Circumstances:
         confidence, warning = 1.0, ""
@@ -449,6 +468,7 @@ class CartTracker:
     ) -> list[Event]:
         self._count(verdict.counted)
         self.state.misplaced, self.state.foreign = memory.misplaced, memory.foreign
+        self._learn_gains(held, verdict)
         evidence = evidence_of(held, view, actors, self._planogram)
         events: list[Event] = []
         for part in verdict.sure:
@@ -457,6 +477,22 @@ class CartTracker:
             else:
                 events += [self._returned(now_ns, part, evidence), *self._proven(now_ns, part)]
         return [*events, *(self._ask(now_ns, doubt, evidence) for doubt in verdict.doubts)]
+
+    def _learn_gains(self, held: HeldStep, verdict: Verdict) -> None:
+        """A step that surely was one thing is a weighing of a known mass."""
+        if len(verdict.sure) != 1 or verdict.doubts or held.flags or held.earlier:
+            return
+        part, sign = verdict.sure[0], np.sign(held.mass_g)
+        seen = Weighing(
+            plate_mass_g=sign * held.plate_mass_g,
+            mass_g=abs(held.mass_g),
+            noise_sd_g=noise_of(held.mass_g, held.mass_sd_g),
+        )
+        unit_g = float(self._planogram.unit_mass_g[part.product])
+        unit_sd_g = float(self._planogram.unit_sd_g[part.product])
+        self.state.gains = after_weighing(
+            self.state.gains, held.plates, seen, unit_g, unit_sd_g, part.quantity
+        )
 
     def _taken(self, now_ns: int, part: SurePart, evidence: Evidence) -> Event:
         product = self.config.products[part.product]

@@ -80,7 +80,7 @@ class Tally:
     kinds: dict[int, float] = field(default_factory=lambda: defaultdict(float))
     whats: dict[What, float] = field(default_factory=lambda: defaultdict(float))
     parts: dict[Part, float] = field(default_factory=lambda: defaultdict(float))
-    split: dict[Part, float] = field(default_factory=lambda: defaultdict(float))
+    split: dict[Part, float] = field(default_factory=lambda: defaultdict(float))  # actors, product
     unknown: dict[int, float] = field(default_factory=lambda: defaultdict(float))
     not_held: dict[Part, float] = field(default_factory=lambda: defaultdict(float))
     actors: dict[int, float] = field(default_factory=lambda: defaultdict(float))
@@ -167,8 +167,7 @@ def _tally_items(
     for i in things:
         t.parts[actor[i], product[i], quantity[i]] += probability
     if len(things) == 2 and product[0] == product[1]:
-        for i in things:
-            t.split[actor[i], product[i], 1] += probability / 2.0
+        t.split[min(actor), max(actor), product[0]] += probability
 
 
 def _who(t: Tally, what: What) -> list[int]:
@@ -197,19 +196,33 @@ def _by_part(t: Tally, what: What, sign: int, name: str, about: Circumstances) -
 
 
 def _split_units(t: Tally, what: What, about: Circumstances) -> tuple[Doubt, ...]:
-    """Two units that one or two people took: one question for each unit, unless one is sure."""
+    """Two units that one or two people took: one question for each unit, unless one is sure.
+
+    The second one supposes that the first is answered by its likeliest candidate.
+    """
     if len({product for product, _ in what}) != 1 or sum(q for _, q in what) != 2:
         return ()
     product = what[0][0]
-    units: dict[Part, float] = {p: w for p, w in t.split.items() if p[1] == product}
+    pairs = {(a, b): p for (a, b, x), p in t.split.items() if x == product}
     together = {a: p for (a, x, q), p in t.parts.items() if (x, q) == (product, 2)}
     sure = max(together.values(), default=0.0) >= about.charge_min
-    if sure or sum(units.values()) < SPLIT_MIN:
+    if sure or sum(pairs.values()) < SPLIT_MIN:
         return ()
-    for actor, probability in together.items():
-        units[actor, product, 1] = units.get((actor, product, 1), 0.0) + probability
+    pairs |= {(a, a): pairs.get((a, a), 0.0) + p for a, p in together.items()}
+    one = defaultdict[int, float](float)
+    for (a, b), p in pairs.items():
+        one[a] += p / 2.0
+        one[b] += p / 2.0
+    likely = max(pairs, key=lambda pair: (pairs[pair], pair))
+    first = max(likely, key=lambda a: (one[a], -a))
+    other = {
+        (set(pair) - {first} or {first}).pop(): p for pair, p in pairs.items() if first in pair
+    }
+    whole = sum(other.values()) / sum(one.values())
     reason = about.warning or "Two units left at once, and two shoppers may have taken one each."
-    return (_doubt(t, units, 1, reason, about),) * 2
+    units = (one, {a: p / whole for a, p in other.items()})
+    parts = ({(a, product, 1): p for a, p in unit.items()} for unit in units)
+    return tuple(_doubt(t, part, 1, reason, about) for part in parts)
 
 
 def _only(parts: dict[Part, float], product: int) -> dict[Part, float]:

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from edge.carts.decision import Doubt
-from edge.carts.meetings import Meeting, shared
+from edge.carts.meetings import Meeting, Touch, passings, shared
 from messages.cart import Cart
 from messages.events import Candidate, CartLine, LineState, ReviewRequested
 from messages.ids import ReviewId, Sku, VisitId
@@ -19,6 +19,8 @@ from messages.ids import ReviewId, Sku, VisitId
 LIKELY = 0.5
 STOOPED = 0.35  # who stoops away from the shelves leaves something: 11 of 35 in the library did
 FLOOR = "A hand went down to the floor: this may have been left there."
+PICKED_UP = 0.8  # somebody else stoops at the very place: something lay there, and is his now
+PICKED = "Another shopper stooped where this may have been left: it may have been picked up."
 REASON = "The hands of two people met: this may have been passed on."
 
 
@@ -52,7 +54,11 @@ class Handed:
 
 
 def handed(
-    meeting: Meeting, carts: Mapping[VisitId, Cart], shoppers: Sequence[VisitId], charge_min: float
+    meeting: Meeting,
+    touches: Sequence[Touch],
+    carts: Mapping[VisitId, Cart],
+    shoppers: Sequence[VisitId],
+    charge_min: float,
 ) -> list[Handed]:
     """Sure lines of the two that the meeting makes too doubtful to charge.
 
@@ -62,7 +68,7 @@ def handed(
     sides = [(visit, other) for visit, other in (meeting.visits, meeting.visits[::-1])]
     held = {v: _goods(carts[v], meeting.at_ns) for v in meeting.visits if v in carts}
     goods = sum(len({line.sku for line in lines}) for lines in held.values())
-    chance = shared(meeting, goods)
+    chance = shared(passings(meeting, touches), goods)
     return [
         Handed(
             giver=giver,
@@ -75,7 +81,7 @@ def handed(
         for giver, taker in sides
         if giver in shoppers
         for line in held.get(giver, ())
-        if line.state is LineState.CHARGED and line.probability * (1.0 - chance) < charge_min
+        if _concerned(line, chance, charge_min)
     ]
 
 
@@ -96,6 +102,34 @@ def left_behind(visit: VisitId, cart: Cart, at_ns: int, charge_min: float) -> li
         for line in goods
         if line.state is LineState.CHARGED and line.probability * (1.0 - chance) < charge_min
     ]
+
+
+def picked_up(
+    giver: VisitId, taker: VisitId, cart: Cart, at_ns: int, charge_min: float
+) -> list[Handed]:
+    """Lines of one who stooped at ``at_ns``, when another one stoops at that place later on."""
+    goods = _goods(cart, at_ns)
+    chance = PICKED_UP / max(len({line.sku for line in goods}), 1)
+    return [
+        Handed(
+            giver=giver,
+            taker=taker,
+            sku=line.sku,
+            quantity=line.quantity,
+            claim=line.probability,
+            probability=chance,
+            reason=PICKED,
+        )
+        for line in goods
+        if _concerned(line, chance, charge_min)
+    ]
+
+
+def _concerned(line: CartLine, chance: float, charge_min: float) -> bool:
+    """Sure lines that are so no longer; lines in doubt where the goods probably went."""
+    if line.state is LineState.CHARGED:
+        return line.probability * (1.0 - chance) < charge_min
+    return chance >= LIKELY
 
 
 def _goods(cart: Cart, at_ns: int) -> list[CartLine]:

@@ -87,7 +87,7 @@ def probability_of_coming_back(
     Counts outcomes in which one of the question's visits puts back the very units that it may
     have taken, and that its cart does not hold for sure.
     """
-    asked = {(c.visit, c.sku, c.quantity) for c in review.candidates if c.quantity > 0}
+    asked = _exactly(review)
     sure = {
         (a, x): units
         for a, x, units in zip(
@@ -99,5 +99,17 @@ def probability_of_coming_back(
         actor, product = int(outcomes.actor[i, 0]), int(outcomes.product[i, 0])
         if actor < len(visits) and sure.get((actor, product), 0) == 0:
             what = (visits[actor], skus[product], int(outcomes.quantity[i, 0]))
-            total += float(outcomes.probability[i]) if what in asked else 0.0
+            total += float(outcomes.probability[i]) * asked.get(what, 0.0)
     return total
+
+
+def _exactly(review: ReviewRequested) -> dict[tuple[VisitId | None, Sku | None, int], float]:
+    """Of (visit, SKU, units): that the take was of so many units, if that visit took any."""
+    takes = [c for c in review.candidates if c.quantity > 0]
+    any_units: dict[tuple[VisitId | None, Sku | None], float] = {}
+    for c in takes:
+        any_units[c.visit, c.sku] = any_units.get((c.visit, c.sku), 0.0) + c.probability
+    return {
+        (c.visit, c.sku, c.quantity): c.probability / max(any_units[c.visit, c.sku], 1e-9)
+        for c in takes
+    }

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from edge.carts.meetings import Meeting
+from edge.carts.gains import Gain, known_gains, true_mass
+from edge.carts.meetings import Meeting, Touch
 from edge.carts.outcomes import StepView
 from edge.carts.planogram import ForeignObject, Misplaced, Planogram
 from edge.carts.proposals import Suspicion
+from edge.carts.stoops import Stoop
 from edge.sensors.shelf_changes import SPAN_SD
 from edge.sensors.weight_steps import WeightSteps
 from messages.arrays import Floats
@@ -87,9 +90,12 @@ class CartTrackerState:
     stooped_ns: dict[str, int] = field(default_factory=dict)  # visit -> when last
     suspicions: dict[str, Suspicion] = field(default_factory=dict)  # facing -> other goods on it
     sold_out: dict[str, float] = field(default_factory=dict)  # facing -> P(nothing is left)
+    touches: list[Touch] = field(default_factory=list)  # whose hands were at shelves lately
+    stoops: list[Stoop] = field(default_factory=list)  # where something may lie on the floor
     looked_at_ns: int = 0  # when meetings were last looked for
     in_hands: list[ItemSightings] = field(default_factory=list)  # of the last seconds
     passed_on: int = 0  # items that went from hand to hand
+    gains: dict[PlateId, Gain] = field(default_factory=dict)  # of the plates that sold something
 
 
 def held_steps(
@@ -171,7 +177,9 @@ def joined(part: HeldStep, rest: HeldStep) -> HeldStep | None:
     )
 
 
-def step_view(held: HeldStep, config: StoreConfig, planogram: Planogram) -> StepView | None:
+def step_view(
+    held: HeldStep, config: StoreConfig, planogram: Planogram, gains: Mapping[PlateId, Gain]
+) -> StepView | None:
     """The step on today's shelf; None when it has no mass or the layout changed under it."""
     shelf = config.shelf_index.get(held.shelf, -1)
     if shelf < 0 or not np.isfinite(held.mass_g) or not np.isfinite(held.mass_sd_g):
@@ -179,10 +187,17 @@ def step_view(held: HeldStep, config: StoreConfig, planogram: Planogram) -> Step
     today = tuple(config.plates[p].id for p in planogram.shelves[shelf].plates)
     if held.plates != today or not held.plate_mass_g.any():
         return None
+    mass_g, mass_sd_g, plate_mass_g, plate_sd_g = true_mass(
+        held.mass_g,
+        held.mass_sd_g,
+        held.plate_mass_g,
+        held.plate_sd_g,
+        *known_gains(gains, held.plates),
+    )
     return StepView(
         shelf=shelf,
-        mass_g=held.mass_g,
-        mass_sd_g=held.mass_sd_g,
-        plate_mass_g=held.plate_mass_g,
-        plate_sd_g=held.plate_sd_g,
+        mass_g=mass_g,
+        mass_sd_g=mass_sd_g,
+        plate_mass_g=plate_mass_g,
+        plate_sd_g=plate_sd_g,
     )

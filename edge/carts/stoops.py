@@ -7,10 +7,13 @@ shoe). Children, whose hands are always low, tell nothing.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from edge.carts.who import Window
 from messages.arrays import Bools, Floats, Ints
+from messages.ids import VisitId
 
 LOOK_NS = 1_000_000_000
 USUAL_NS = 3_000_000_000  # hands' usual height: the median of the time before, too
@@ -21,7 +24,22 @@ OFF_PLATES_M = 0.40  # a hand nearer than this to a plate is at a shelf
 # In the second. Odd seeds of the library to 7: 11 true stoops, and 24 that leave nothing.
 SAMPLES_MIN = 5
 ADULT_M = 0.80
+SAME_PLACE_M = 1.2  # bodies that stoop for one thing, from either side of it
 SPREAD_MAX_M = 0.30
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stoop:
+    """Where a visit's hand went down to the floor, and when it began."""
+
+    visit: VisitId
+    at_ns: int
+    place_m: tuple[float, float]  # of the body, store frame
+
+    def near(self, other: Stoop) -> bool:
+        """True where both could touch the same thing on the floor."""
+        gap = np.hypot(self.place_m[0] - other.place_m[0], self.place_m[1] - other.place_m[1])
+        return bool(gap < SAME_PLACE_M)
 
 
 def stooped(window: Window, plates_m: Floats) -> Ints:
@@ -41,6 +59,15 @@ def stooped(window: Window, plates_m: Floats) -> Ints:
     middle = usual[np.arange(len(usual)), usual.shape[1] - 1 - seen // 2]
     rows = np.flatnonzero(low & (middle >= ADULT_M))
     return rows[[_off_plates(window, int(row), plates_m) for row in rows]] if len(rows) else rows
+
+
+def where(window: Window, row: int) -> tuple[float, float]:
+    """Where a track stood in the last second, in the store frame; NaN when it was not followed."""
+    now = window.at_ns > window.at_ns[-1] - LOOK_NS
+    seen = window.position_store_m[now, row]
+    seen = seen[np.isfinite(seen).all(axis=1)]
+    middle = np.median(seen, axis=0) if len(seen) else np.full(2, np.nan)
+    return float(middle[0]), float(middle[1])
 
 
 def _low(window: Window) -> Bools:

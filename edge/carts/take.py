@@ -168,6 +168,7 @@ def _pair_takes(step: StepView, planogram: Planogram, sources: Sources, actors: 
         who[:, first],
         who[:, second],
         together,
+        np.minimum(actors.both[1:][first], actors.both[1:][second]),
     )
 
 
@@ -209,10 +210,11 @@ def _by_two_actors(
     who_first: Floats,
     who_second: Floats,
     together: Floats,
+    both: Floats,
 ) -> Rows:
-    """Each pair once per two actors: P(same) = min of both places, P(two) = their product."""
+    """Each pair once per two actors: together or apart (``both``)."""
     same = together * np.minimum(who_first, who_second)  # (v + 1, n)
-    two = (1.0 - ONE_PERSON) * who_first[:, None] * who_second[None]  # (v + 1, v + 1, n)
+    two = (1.0 - ONE_PERSON) * both * who_first[:, None] * who_second[None]  # (v + 1, v + 1, n)
     index = np.arange(len(who_first))
     two[index, index] = same
     a, b, i = np.nonzero(two >= ACTOR_MIN**2)

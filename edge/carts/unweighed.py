@@ -11,7 +11,7 @@ from typing import Protocol
 
 import numpy as np
 
-from edge.carts.handing import FLOOR, REASON, Handed, handed, left_behind
+from edge.carts.handing import FLOOR, PICKED, REASON, Handed, handed, left_behind, picked_up
 from edge.carts.meetings import (
     APART_NS,
     LOOK_EVERY_NS,
@@ -22,13 +22,14 @@ from edge.carts.meetings import (
     likely_visits,
 )
 from edge.carts.state import CartTrackerState
-from edge.carts.stoops import USUAL_NS, stooped
+from edge.carts.stoops import USUAL_NS, Stoop, stooped, where
 from edge.carts.who import Window
 from messages.arrays import Floats, Ints
 from messages.events import Evidence, VisitKind
 from messages.ids import VisitId
 
 STOOP_NS = 2_500_000_000  # looks that follow each other see one stoop
+STOOPS_MAX = 64  # places where something may lie; the oldest are forgotten first
 
 Doubtful = list[tuple[Handed, Evidence]]
 
@@ -61,7 +62,7 @@ def looked(
         if len(near.row) or state.meetings:
             whose = likely_visits(window, inside)
             state.meetings = after_look(state.meetings, near, whose, until_ns)
-    over = [m for m in state.meetings if not m.open_ and until_ns - m.at_ns >= APART_NS]
+    over = [m for m in state.meetings if until_ns - m.at_ns >= APART_NS]
     return doubtful + passed_on(state, over, charge_min)
 
 
@@ -106,7 +107,7 @@ def passed_on(state: CartTrackerState, meetings: Sequence[Meeting], charge_min: 
             track_ids=meeting.tracks,
             note=REASON,
         )
-        lines = handed(meeting, state.carts, shoppers, charge_min)
+        lines = handed(meeting, state.touches, state.carts, shoppers, charge_min)
         doubtful += [(line, note) for line in lines]
     return doubtful
 
@@ -122,12 +123,29 @@ def _left(
     """What somebody who stoops may have left on the floor."""
     rows = stooped(window, plates_m)
     whose = likely_visits(window, inside) if len(rows) else []
+    places = {whose[row]: where(window, row) for row in rows.tolist()}
     doubtful = Doubtful()
-    for visit in sorted({whose[row] for row in rows.tolist()} & state.visits.keys()):
+    for visit in sorted(places.keys() & state.visits.keys()):
         again = now_ns - state.stooped_ns.get(visit, -STOOP_NS) < STOOP_NS
         state.stooped_ns[visit] = now_ns
-        if not again and state.visits[visit].kind is VisitKind.SHOPPER:
-            note = Evidence(started_at_ns=now_ns - USUAL_NS, ended_at_ns=now_ns, note=FLOOR)
-            lines = left_behind(visit, state.carts[visit], now_ns - USUAL_NS, charge_min)
-            doubtful += [(line, note) for line in lines]
+        if again or state.visits[visit].kind is not VisitKind.SHOPPER:
+            continue
+        here = Stoop(visit=visit, at_ns=now_ns - USUAL_NS, place_m=places[visit])
+        lines, reason = _picked_up(state, here, charge_min), PICKED
+        if not lines:
+            lines, reason = left_behind(visit, state.carts[visit], here.at_ns, charge_min), FLOOR
+            state.stoops = [*state.stoops, here][-STOOPS_MAX:]
+        note = Evidence(started_at_ns=here.at_ns, ended_at_ns=now_ns, note=reason)
+        doubtful += [(line, note) for line in lines]
     return doubtful
+
+
+def _picked_up(state: CartTrackerState, here: Stoop, charge_min: float) -> list[Handed]:
+    """What another visit may have left where this one stoops now; asked about once."""
+    for before in reversed(state.stoops):
+        known = before.visit in state.carts and before.visit != here.visit
+        if known and here.near(before):
+            state.stoops.remove(before)
+            cart = state.carts[before.visit]
+            return picked_up(before.visit, here.visit, cart, before.at_ns, charge_min)
+    return []

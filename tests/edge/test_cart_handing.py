@@ -5,7 +5,16 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from edge.carts.handing import REASON, handed, proven
-from edge.carts.meetings import Meeting, after_look, hands_met, shared
+from edge.carts.meetings import (
+    LOOK_EVERY_NS,
+    Look,
+    Meeting,
+    Touch,
+    after_look,
+    hands_met,
+    passings,
+    shared,
+)
 from messages.cart import Cart, fold
 from messages.codec import decode_state, encode_state
 from messages.events import (
@@ -31,6 +40,8 @@ class Seen:
     samples: int = 10
     seen: int = 10
     visits: tuple[VisitId, ...] = (A, B)
+    sight: tuple[float, float, float] = (0.0, 0.0, 0.0)  # of both wrists
+    walks_m_s: float = 0.0
 
     @property
     def at_ns(self):
@@ -43,7 +54,7 @@ class Seen:
     @property
     def position_store_m(self):
         both = np.array([[0.0, 0.0], [self.apart_m, 0.0]])
-        return np.broadcast_to(both, (self.samples, 2, 2)).copy()
+        return both + self._way_m()[:, None, None] * np.array([0.0, 1.0])
 
     @property
     def position_sd_m(self):
@@ -55,7 +66,15 @@ class Seen:
         middle = self.apart_m / 2
         wrists[: self.seen, 0, 1] = (middle - self.gap_m / 2, 0.0, 1.1)
         wrists[: self.seen, 1, 1] = (middle + self.gap_m / 2, 0.0, 1.1)
+        wrists[..., 1] += self._way_m()[:, None, None]
         return wrists
+
+    @property
+    def wrists_along(self):
+        return np.broadcast_to(np.array(self.sight), (self.samples, 2, 2, 3)).copy()
+
+    def _way_m(self):
+        return self.walks_m_s * self.at_ns / 1e9
 
     @property
     def identity(self):
@@ -67,9 +86,19 @@ def chance(seen: Seen) -> float:
 
 
 def test_hands_that_meet_are_a_passing_and_hands_apart_are_none():
-    assert chance(Seen(gap_m=0.15)) > 0.8
-    assert chance(Seen(gap_m=0.6)) == 0.0
+    assert chance(Seen(gap_m=0.1)) > 0.7
+    assert chance(Seen(gap_m=0.1)) > chance(Seen(gap_m=0.25)) > chance(Seen(gap_m=0.4))
+    assert chance(Seen(gap_m=0.7)) == 0.0
     assert chance(Seen(apart_m=1.5, gap_m=0.15)) == 0.0
+
+
+def test_hands_behind_each_other_on_one_line_of_sight_may_have_met():
+    across = Seen(gap_m=0.5, sight=(1.0, 0.0, 0.0))
+    assert chance(across) > chance(Seen(gap_m=0.5))
+
+
+def test_people_who_walk_on_pass_nothing():
+    assert chance(Seen(gap_m=0.15, walks_m_s=1.0)) < 0.2 * chance(Seen(gap_m=0.15))
 
 
 def test_two_glimpses_of_hands_say_nothing():
@@ -82,23 +111,38 @@ def test_nobody_or_one_person_never_meets():
     assert hands_met(seen).probability.shape == (0,)
 
 
-def looks(*chances: float) -> list[Meeting]:
+def looks(*gaps: float) -> Meeting:
     """One meeting looked at again and again."""
     meetings: list[Meeting] = []
-    for i, gap in enumerate(chances):
+    for i, gap in enumerate(gaps):
         near = hands_met(Seen(gap_m=gap))
-        meetings = after_look(meetings, near, (A, B), i)
-    return meetings
+        meetings = after_look(meetings, near, (A, B), i * LOOK_EVERY_NS)
+    (meeting,) = meetings
+    return meeting
 
 
 def test_looks_that_follow_each_other_see_one_passing():
-    (meeting,) = looks(0.3, 0.15, 0.3)
-    assert len(meeting.probability) == 1
+    assert len(passings(looks(0.3, 0.15, 0.3), ())) == 1
 
 
 def test_hands_that_part_between_make_two_passings():
-    (meeting,) = looks(0.15, 0.9, 0.15)
-    assert len(meeting.probability) == 2
+    assert len(passings(looks(0.15, 0.9, 0.15), ())) == 2
+
+
+def test_hands_that_stay_together_for_long_may_pass_more():
+    few, many = passings(looks(*(0.1,) * 4), ()), passings(looks(*(0.1,) * 10), ())
+    assert len(few) == 1
+    assert len(many) == 2
+
+
+def test_a_hand_at_a_shelf_passes_nothing_on():
+    meeting = looks(0.15, 0.9, 0.15)
+    last_ns = 2 * LOOK_EVERY_NS
+    busy = Touch(visit=A, started_at_ns=0, ended_at_ns=last_ns)
+    assert passings(meeting, (busy,)) == []
+    assert passings(meeting, (replace(busy, visit=VisitId("c")),)) == passings(meeting, ())
+    later = replace(busy, started_at_ns=last_ns + 1, ended_at_ns=last_ns + 2)
+    assert passings(meeting, (later,)) == passings(meeting, ())
 
 
 def test_people_of_one_visit_pass_nothing_on():
@@ -107,10 +151,11 @@ def test_people_of_one_visit_pass_nothing_on():
 
 
 def test_two_passings_of_two_things_are_an_exchange():
-    exchange = Meeting(tracks=(1, 2), visits=(A, B), at_ns=0, probability=[0.9, 0.8])
+    exchange = [0.9, 0.8]
     assert shared(exchange, 2) > 0.8
     assert shared(exchange, 1) == 0.9
     assert shared(exchange, 8) < 0.25
+    assert shared([], 1) == 0.0
 
 
 def took(visit: VisitId, sku: Sku, line: str, at_ns: int = 5) -> ItemTaken:
@@ -125,28 +170,29 @@ def carts_of(*events) -> dict[VisitId, Cart]:
 
 
 def met(*probability: float) -> Meeting:
-    return Meeting(tracks=(1, 2), visits=(A, B), at_ns=10, probability=list(probability))
+    looks = [Look(at_ns=i * 10**9, probability=p) for i, p in enumerate(probability)]
+    return Meeting(tracks=(1, 2), visits=(A, B), at_ns=10, looks=looks)
 
 
 def test_what_was_taken_after_the_meeting_is_not_in_doubt():
     carts = carts_of(took(A, CAN, "l1"), took(A, BREAD, "l2", at_ns=11))
-    assert [line.sku for line in handed(met(0.9), carts, (A, B), 0.99)] == [CAN]
+    assert [line.sku for line in handed(met(0.9), (), carts, (A, B), 0.99)] == [CAN]
 
 
 def test_a_faint_passing_leaves_lines_charged():
-    assert handed(met(0.006), carts_of(took(A, CAN, "l1")), (A, B), 0.99) == []
+    assert handed(met(0.006), (), carts_of(took(A, CAN, "l1")), (A, B), 0.99) == []
 
 
 def test_goods_that_a_stranger_may_have_got_are_asked_about_only():
     carts = {A: fold(A, [took(A, CAN, "l1")])}
-    (line,) = handed(replace(met(0.9), visits=(A, NOBODY)), carts, (A,), 0.99)
+    (line,) = handed(replace(met(0.9), visits=(A, NOBODY)), (), carts, (A,), 0.99)
     assert not line.moves
     assert line.doubt().visits == (A,)
 
 
 def asked(carts: dict[VisitId, Cart], probability: float):
     """The carts after the events that a passing of A's only can makes."""
-    (line,) = handed(met(probability), carts, (A, B), 0.99)
+    (line,) = handed(met(probability), (), carts, (A, B), 0.99)
     events = []
     if line.moves:
         events.append(
