@@ -22,7 +22,7 @@ def test_sales_teach_the_gain_of_the_plates_that_saw_them():
         gains = after_weighing(gains, PLATES, seen, 400.0, 4.0, 1)
     assert gains[PLATES[0]].mean == pytest.approx(1.06, abs=0.015)
     assert gains[PLATES[0]].sd < 0.4 * SPAN_SD
-    assert gains[PLATES[1]].sd > 0.9 * SPAN_SD  # a tenth of the item tells little
+    assert gains[PLATES[1]].sd > 0.85 * SPAN_SD  # a tenth of the item tells little
     assert PLATES[2] not in gains
 
 
