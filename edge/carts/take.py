@@ -165,10 +165,8 @@ def _pair_takes(step: StepView, planogram: Planogram, sources: Sources, actors: 
         sources.product[pairs],
         np.stack([q1, q2], axis=1),
         sources.entry[pairs],
-        who[:, first],
-        who[:, second],
-        together,
-        np.minimum(actors.both[1:][first], actors.both[1:][second]),
+        together * np.minimum(who[:, first], who[:, second]),
+        (1.0 - ONE_PERSON) * actors.two(1 + first, 1 + second),
     )
 
 
@@ -207,15 +205,16 @@ def _by_two_actors(
     product: Ints,
     quantity: Ints,
     entry: Ints,
-    who_first: Floats,
-    who_second: Floats,
-    together: Floats,
-    both: Floats,
+    same: Floats,
+    two: Floats,
 ) -> Rows:
-    """Each pair once per two actors: together or apart (``both``)."""
-    same = together * np.minimum(who_first, who_second)  # (v + 1, n)
-    two = (1.0 - ONE_PERSON) * both * who_first[:, None] * who_second[None]  # (v + 1, v + 1, n)
-    index = np.arange(len(who_first))
+    """Each pair once per two actors.
+
+    Args:
+        same: (v + 1, n) one person moved both; two: (v + 1, v + 1, n) two people did.
+    """
+    index = np.arange(len(same))
+    two = two.copy()
     two[index, index] = same
     a, b, i = np.nonzero(two >= ACTOR_MIN**2)
     return Rows(

@@ -62,7 +62,8 @@ def looked(
         if len(near.row) or state.meetings:
             whose = likely_visits(window, inside)
             state.meetings = after_look(state.meetings, near, whose, until_ns)
-    over = [m for m in state.meetings if until_ns - m.at_ns >= APART_NS]
+    held_ns = min((h.started_at_ns for h in state.held), default=until_ns)  # hands may be there
+    over = [m for m in state.meetings if until_ns - m.at_ns >= APART_NS and m.at_ns < held_ns]
     return doubtful + passed_on(state, over, charge_min)
 
 

@@ -68,11 +68,28 @@ class Actors:
     probability: Floats
     tracks: tuple[int, ...]  # those near the first place, the nearest first
     seen: bool  # somebody was in reach of the first place
-    both: Floats  # (l,) what two people at each place weigh more than the product of their odds
+    weight: Floats  # (l,) what the probabilities of each place were divided by
+    touch: Floats  # (n, l) how well each track explains a touch
+    identity: Floats  # (n, v + 1) of the tracks
 
     @property
     def nobody(self) -> int:
         return len(self.visits)
+
+    def two(self, first: Ints, second: Ints) -> Floats:
+        """(v + 1, v + 1, m) weight of two people who touched places ``first`` and ``second``.
+
+        Relative to one person who touched the first; places are columns of ``probability``. No
+        track is two people, however doubtful whose it is.
+        """
+        who, other = self.probability[:, first], self.probability[:, second]
+        share = self.touch / self.weight
+        alone = self.identity.T[:, :, None] * share[:, first]  # (v + 1, n, m)
+        also = self.identity.T[:, :, None] * share[:, second]
+        same = np.einsum("anm,bnm->abm", alone, also)
+        both = np.clip(np.sqrt(self.weight[first] * self.weight[second]) / BYSTANDER, 1.0, BOTH_MAX)
+        result: Floats = np.maximum(who[:, None] * other[None] - same, 0.0) * both
+        return result
 
 
 def actors_at(
@@ -112,7 +129,9 @@ def actors_at(
         probability=total / total.sum(axis=0),
         tracks=tuple(int(window.track_id[i]) for i in near),
         seen=bool(near),
-        both=np.clip(total.sum(axis=0) / BYSTANDER, 1.0, BOTH_MAX),
+        weight=total.sum(axis=0),
+        touch=touch,
+        identity=identity,
     )
 
 
