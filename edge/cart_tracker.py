@@ -28,7 +28,6 @@ from edge.carts.decision import (
 from edge.carts.gains import Weighing, after_weighing, noise_of
 from edge.carts.handing import Handed, proven
 from edge.carts.holdings import holdings, line_of_return, probability_of_coming_back
-from edge.carts.meetings import Touch
 from edge.carts.memory import Memory, after_look_at_facings, after_put, after_take, wrong_facings
 from edge.carts.outcomes import Outcomes, StepView, fits
 from edge.carts.planogram import Planogram
@@ -54,6 +53,7 @@ from edge.carts.state import (
     step_view,
 )
 from edge.carts.take import explain_take
+from edge.carts.touches import LIKELY_MIN, NEAR_NS, Touch, apart, near, touches_of
 from edge.carts.unweighed import Doubtful, People, looked, passed_on
 from edge.carts.who import Actors, actors_at
 from edge.sensors.weight_steps import StepFlag, WeightSteps
@@ -65,6 +65,7 @@ from messages.events import (
     PlanogramProposed,
     ReviewRequested,
     ReviewResolved,
+    VisitJoined,
     VisitKind,
     VisitStarted,
 )
@@ -81,7 +82,7 @@ GAP_MARGIN_NS = 2_000_000_000  # around a step after a gap: its bounds are only 
 GAP_CONFIDENCE = 0.9  # other things may have happened while the sensors were off
 MISTAKABLE_CONFIDENCE = 0.9  # with the default threshold a person decides
 NOTICEABLE = 0.02
-TOUCHED_MIN = 0.2
+OTHERS_NS = 1_200_000_000  # until steps that ended within a second are reported
 TOUCHES_MAX = 256  # a quarter of a minute of the busiest store
 LIFT_UNITS_MAX = 2  # in one hand that holds them half lifted
 FITS_BADLY, FITS_WELL = 0.5, 0.9  # a step that is part of a lift, and the lift
@@ -115,8 +116,13 @@ class CartTracker:
         return self.state.reviews
 
     def visit_started(self, event: VisitStarted) -> None:
-        self.state.visits[event.visit] = VisitRecord(kind=event.kind, started_at_ns=event.at_ns)
+        self.state.visits[event.visit] = VisitRecord(
+            kind=event.kind, started_at_ns=event.at_ns, people=event.party_size
+        )
         self.state.carts[event.visit] = Cart(visit=event.visit)
+
+    def visit_joined(self, event: VisitJoined) -> None:
+        self._record(event.visit).people += event.party_size
 
     def visit_left(self, visit: VisitId, at_ns: int) -> list[Event]:
         """The party is out: steps that begin after ``at_ns`` cannot be theirs."""
@@ -162,14 +168,12 @@ class CartTracker:
         if len(new) > len(steps.step_id):
             self._count(BOTH_WAYS, len(new) - len(steps.step_id))
         due = sorted([*self.state.held, *new], key=lambda h: (h.ended_at_ns, h.step_id))
-        covered_ns, over, early = people.covered_until_ns(), len(due) - HELD_STEPS_MAX, False
-        waiting: list[HeldStep] = []
+        over, early = len(due) - HELD_STEPS_MAX, False
+        self.state.held, waiting = due, list[HeldStep]()
         events: list[Event] = []
         for i, held in enumerate(due):
-            known = (
-                covered_ns >= held.ended_at_ns + LEAVING_NS or now_ns - held.held_at_ns >= HOLD_NS
-            )
-            early = (early or not known) and i >= over  # what came later waits as well
+            ready = self._ready(now_ns, held, people)
+            early = (early or not ready) and i >= over  # what came later waits as well
             made = None if early else self._judged(now_ns, held, people, final=i < over)
             if made is None:
                 waiting.append(held)
@@ -283,8 +287,24 @@ class CartTracker:
             self._count("steps_without_place")
             return []
         actors = self._actors(held, view, people)
-        self._touched(held, actors)
+        touches = touches_of(held, actors)
+        actors = apart(actors, held, self._others(held, people), self._several())
         about = self._circumstances(held, actors)
+        made = self._verdict(now_ns, held, view, people, about, final=final)
+        if made is not None:
+            self.state.touches = [*self.state.touches, *touches][-TOUCHES_MAX:]
+        return made
+
+    def _verdict(
+        self,
+        now_ns: int,
+        held: HeldStep,
+        view: StepView,
+        people: People,
+        about: Circumstances,
+        *,
+        final: bool,
+    ) -> list[Event] | None:
         if view.mass_g < 0:
             return self._take(now_ns, held, view, people, about)
         return self._put(now_ns, held, view, about, final=final)
@@ -385,15 +405,32 @@ class CartTracker:
             window, inside, points, shelf.along, strangers=self._strangers, after_gap=gap
         )
 
-    def _touched(self, held: HeldStep, actors: Actors) -> None:
-        """Whose hand was at the shelf gave nobody anything meanwhile."""
-        likely = actors.probability[: actors.nobody, 0] >= TOUCHED_MIN
-        new = [
-            Touch(visit=visit, started_at_ns=held.started_at_ns, ended_at_ns=held.ended_at_ns)
-            for visit, touched in zip(actors.visits, likely, strict=True)
-            if touched
-        ]
-        self.state.touches = [*self.state.touches, *new][-TOUCHES_MAX:]
+    def _ready(self, now_ns: int, held: HeldStep, people: People) -> bool:
+        """People are known up to its end; and where two may have made it, all steps near it are."""
+        covered = people.covered_until_ns() >= held.ended_at_ns + LEAVING_NS
+        if now_ns - held.held_at_ns >= OTHERS_NS:
+            return True
+        if not covered and now_ns - held.held_at_ns < HOLD_NS:
+            return False
+        view = step_view(held, self.config, self._planogram, self.state.gains)
+        if view is None:
+            return True
+        likely = self._actors(held, view, people).probability[:-1, 0] >= LIKELY_MIN
+        return int(likely.sum()) < 2
+
+    def _others(self, held: HeldStep, people: People) -> list[Touch]:
+        """Who may have made other steps that ended at about the same time."""
+        result = list(self.state.touches)
+        for other in self.state.held:
+            if abs(other.ended_at_ns - held.ended_at_ns) < NEAR_NS:
+                view = step_view(other, self.config, self._planogram, self.state.gains)
+                if view is not None:
+                    result += touches_of(other, self._actors(other, view, people))
+        known = {(t.step_id, t.visit): t for t in result}
+        return [t for t in known.values() if near(held, t.step_id, t.plate, t.ended_at_ns)]
+
+    def _several(self) -> set[VisitId]:
+        return {visit for visit, record in self.state.visits.items() if record.people > 1}
 
     def _circumstances(self, held: HeldStep, actors: Actors) -> Circumstances:
         confidence, warning = 1.0, ""

@@ -269,6 +269,7 @@ class Engine:
         self.carts.visit_started(event)
 
     def _visit_joined(self, event: VisitJoined) -> None:
+        self.carts.visit_joined(event)
         visit = self.state.visits[event.visit]
         visit.party_size += event.party_size
         visit.joined.append(

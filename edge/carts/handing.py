@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from edge.carts.decision import Doubt
-from edge.carts.meetings import Meeting, Touch, passings, shared
+from edge.carts.meetings import Meeting, passings, shared
+from edge.carts.touches import Touch
 from messages.cart import Cart
 from messages.events import Candidate, CartLine, LineState, ReviewRequested
 from messages.ids import ReviewId, Sku, VisitId

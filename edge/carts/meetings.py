@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from edge.carts.touches import Touch
 from edge.carts.who import Window, mean_identity
 from messages.arrays import Bools, Floats, Ints
 from messages.ids import VisitId
@@ -49,6 +50,7 @@ PASSING_MIN = 0.01
 RUN_POWER, RUN_ODDS = 1.9, 0.39
 CLEAR_OF_ONE = 2.5
 RUN_MIN = 0.005
+AT_SHELF_MIN = 0.2  # a touch so probable ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,15 +59,6 @@ class Look:
 
     at_ns: int
     probability: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Touch:
-    """A visit's hand was at a shelf then, and so gave nobody anything."""
-
-    visit: VisitId
-    started_at_ns: int
-    ended_at_ns: int
 
 
 @dataclass(slots=True)
@@ -200,7 +193,7 @@ def after_look(
 
 def passings(meeting: Meeting, touches: Iterable[Touch]) -> list[float]:
     """Probability of each passing, in their order; none while a hand of the two was at a shelf."""
-    theirs = [t for t in touches if t.visit in meeting.visits]
+    theirs = [t for t in touches if t.visit in meeting.visits and t.probability >= AT_SHELF_MIN]
     free = [look for look in meeting.looks if not any(_during(look, t) for t in theirs)]
     runs, last_ns = list[list[float]](), -APART_NS
     for look in free:

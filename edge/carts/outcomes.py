@@ -41,6 +41,7 @@ TAKE_UNKNOWN, PUT_UNKNOWN = 0.0005, 0.02
 LOOSE = 0.05  # a hand, a bag or half a lift is in the measured mass: it fits only roughly
 LOOSE_SD = 0.30  # ... of the mass
 LOOSE_FROM = 0.15  # beyond this share of the mass it is only a guess
+LOOSE_SIGMAS = 2.0  # ... and of the spread of goods that differ among themselves
 LOOSE_QUANTITIES = 2
 WRONG = 0.001  # a facing holds other goods than the books say; learned for each facing
 WRONG_QUANTITIES = 2

@@ -8,11 +8,12 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from edge.carts.gains import Gain, known_gains, true_mass
-from edge.carts.meetings import Meeting, Touch
+from edge.carts.meetings import Meeting
 from edge.carts.outcomes import StepView
 from edge.carts.planogram import ForeignObject, Misplaced, Planogram
 from edge.carts.proposals import Suspicion
 from edge.carts.stoops import Stoop
+from edge.carts.touches import Touch
 from edge.sensors.shelf_changes import SPAN_SD
 from edge.sensors.weight_steps import WeightSteps
 from messages.arrays import Floats
@@ -63,6 +64,7 @@ class VisitRecord:
     started_at_ns: int
     left_at_ns: int | None = None
     lines_made: int = 0
+    people: int = 1
     mistakable_ns: int = 0  # when one left, booked as another's, who may have been theirs; 0 never
 
     def overlaps(self, start_ns: int, end_ns: int) -> bool:

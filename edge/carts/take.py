@@ -18,6 +18,7 @@ from edge.carts.outcomes import (
     LOOSE,
     LOOSE_FROM,
     LOOSE_QUANTITIES,
+    LOOSE_SIGMAS,
     NONE,
     ONE_PERSON,
     PAIR,
@@ -113,7 +114,8 @@ def _loose_takes(
     )
     entry, facing = sources.entry[source], sources.facing[source]
     mean_g = quantity * planogram.unit_mass_g[product]
-    far = np.abs(step.size_g - mean_g) > LOOSE_FROM * mean_g
+    spread_g = LOOSE_SIGMAS * np.sqrt(quantity) * planogram.unit_sd_g[product]
+    far = np.abs(step.size_g - mean_g) > np.maximum(LOOSE_FROM * mean_g, spread_g)
     return by_actor(Kind.ITEM, log_w, product, quantity, entry, actors, facing=facing, loose=far)
 
 

@@ -11,12 +11,12 @@ from edge.carts.meetings import (
     RUN_POWER,
     Look,
     Meeting,
-    Touch,
     after_look,
     hands_met,
     passings,
     shared,
 )
+from edge.carts.touches import Touch
 from messages.cart import Cart, fold
 from messages.codec import decode_state, encode_state
 from messages.events import (
@@ -27,7 +27,7 @@ from messages.events import (
     ReviewRequested,
     ReviewResolved,
 )
-from messages.ids import LineId, ReviewId, Sku, VisitId
+from messages.ids import LineId, PlateId, ReviewId, Sku, VisitId
 
 A, B, NOBODY = VisitId("a"), VisitId("b"), VisitId("")
 CAN, BREAD = Sku("can"), Sku("bread")
@@ -140,7 +140,14 @@ def test_hands_that_stay_together_for_long_may_pass_more():
 def test_a_hand_at_a_shelf_passes_nothing_on():
     meeting = looks(0.15, 0.9, 0.15)
     last_ns = 2 * LOOK_EVERY_NS
-    busy = Touch(visit=A, started_at_ns=0, ended_at_ns=last_ns)
+    busy = Touch(
+        step_id=1,
+        visit=A,
+        plate=PlateId("p"),
+        started_at_ns=0,
+        ended_at_ns=last_ns,
+        probability=0.9,
+    )
     assert passings(meeting, (busy,)) == []
     assert passings(meeting, (replace(busy, visit=VisitId("c")),)) == passings(meeting, ())
     later = replace(busy, started_at_ns=last_ns + 1, ended_at_ns=last_ns + 2)
