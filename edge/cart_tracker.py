@@ -162,7 +162,8 @@ class CartTracker:
         """
         self._strangers, self._looks_the_same = strangers, people.looks_the_same
         charge_min = self.config.decision.charge_probability_min
-        met = self._unweighed(now_ns, looked(self.state, people, self._plates_m, charge_min))
+        seen = looked(self.state, people, self._plates_m, charge_min, strangers=strangers)
+        met = self._unweighed(now_ns, seen)
         new = held_steps(now_ns, steps, self.config, self._planogram)
         self._count("steps", len(new))
         if len(new) > len(steps.step_id):

@@ -49,7 +49,8 @@ PASSING_MIN = 0.01
 # without (80 % below 0.6) of the same recordings.
 RUN_POWER, RUN_ODDS = 1.9, 0.39
 CLEAR_OF_ONE = 2.5
-RUN_MIN = 0.005
+RUN_MIN = 0.03  # 1 of the 13, half of the 104: fainter ones are not worth a question
+GHOST = 0.1  # a track of nobody in a store where everybody is accounted for is hardly a person
 AT_SHELF_MIN = 0.2  # a touch so probable ...
 
 
@@ -174,10 +175,25 @@ def likely_visits(window: Window, inside: Sequence[VisitId]) -> list[VisitId]:
     return [inside[i] if i < len(inside) else nobody for i in best.tolist()]
 
 
+def somebody(window: Window, inside: Sequence[VisitId], strangers: int) -> float:
+    """Probability that a track of nobody known is a person at all: is anybody unaccounted for?"""
+    lost = np.clip(1.0 - mean_identity(window, inside)[:, :-1].sum(axis=0), 0.0, 1.0).sum()
+    return float(min(1.0, GHOST + strangers + lost))
+
+
 def after_look(
-    meetings: Sequence[Meeting], near: Near, visits: Sequence[VisitId], at_ns: int
+    meetings: Sequence[Meeting],
+    near: Near,
+    visits: Sequence[VisitId],
+    at_ns: int,
+    unknown: float = 1.0,
 ) -> list[Meeting]:
-    """Meetings with what one look saw. ``visits``: of each row of the window, "" = unknown."""
+    """Meetings with what one look saw.
+
+    Args:
+        visits: of each row of the window, "" = unknown.
+        unknown: probability that one of these is a person.
+    """
     known = {m.tracks: m for m in meetings}
     for (a, b), (i, j), chance in zip(
         near.tracks.tolist(), near.row.tolist(), near.probability.tolist(), strict=True
@@ -187,6 +203,7 @@ def after_look(
         new = Meeting(tracks=(a, b), visits=(visits[i], visits[j]), at_ns=at_ns)
         meeting = known.setdefault((a, b), new)
         meeting.at_ns = at_ns
+        chance = chance if visits[i] and visits[j] else chance * unknown
         meeting.looks = [*meeting.looks, Look(at_ns=at_ns, probability=chance)][-LOOKS_MAX:]
     return list(known.values())[-MEETINGS_MAX:]
 

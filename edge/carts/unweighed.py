@@ -20,6 +20,7 @@ from edge.carts.meetings import (
     after_look,
     hands_met,
     likely_visits,
+    somebody,
 )
 from edge.carts.state import CartTrackerState
 from edge.carts.stoops import USUAL_NS, Stoop, stooped, where
@@ -43,13 +44,19 @@ class People(Protocol):
 
 
 def looked(
-    state: CartTrackerState, people: People, plates_m: Floats, charge_min: float
+    state: CartTrackerState,
+    people: People,
+    plates_m: Floats,
+    charge_min: float,
+    *,
+    strangers: int = 0,
 ) -> Doubtful:
     """Look when it is time; what is over by now makes lines doubtful.
 
     Args:
         state: its meetings, stoops and time of the last look are brought up to date.
         plates_m: (p, 2) centres of all plates.
+        strangers: people inside who came through a gate without a credential.
     """
     until_ns, doubtful = people.covered_until_ns(), Doubtful()
     if until_ns - state.looked_at_ns >= LOOK_EVERY_NS and state.visits:
@@ -61,7 +68,8 @@ def looked(
         near = hands_met(window)
         if len(near.row) or state.meetings:
             whose = likely_visits(window, inside)
-            state.meetings = after_look(state.meetings, near, whose, until_ns)
+            unknown = somebody(window, inside, strangers)
+            state.meetings = after_look(state.meetings, near, whose, until_ns, unknown)
     held_ns = min((h.started_at_ns for h in state.held), default=until_ns)  # hands may be there
     over = [m for m in state.meetings if until_ns - m.at_ns >= APART_NS and m.at_ns < held_ns]
     return doubtful + passed_on(state, over, charge_min)
