@@ -27,7 +27,7 @@ from edge.carts.who import Actors
 from messages.arrays import Bools, Floats, Ints
 
 # Priors: our judgement of a convenience store, to be learned from recordings later.
-TAKE_QUANTITY = np.array([0.85, 0.10, 0.03, 0.01, 0.005, 0.005])  # 1 .. 6 units at once
+TAKE_QUANTITY = np.array([0.86, 0.10, 0.03, 0.006, 0.002, 0.001])  # 1 .. 6 units at once
 PUT_QUANTITY = np.array([0.90, 0.07, 0.02, 0.005, 0.003, 0.002])
 STOCK_QUANTITY = np.full(12, 1.0 / 12)  # staff fill a facing with one to a dozen
 PAIR = 0.01  # one step covers two different things
@@ -43,7 +43,7 @@ LOOSE_SD = 0.30  # ... of the mass
 LOOSE_FROM = 0.15  # beyond this share of the mass it is only a guess
 LOOSE_SIGMAS = 2.0  # ... and of the spread of goods that differ among themselves
 LOOSE_QUANTITIES = 2
-WRONG = 0.001  # a facing holds other goods than the books say; learned for each facing
+WRONG = 0.002  # a facing holds other goods than the books say; learned for each facing
 WRONG_QUANTITIES = 2
 TAKE_FOREIGN = 0.5  # an object that was laid here before is taken away again
 MESS = 0.0005  # several things at once, without a pattern
