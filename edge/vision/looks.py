@@ -442,7 +442,8 @@ def _leaked(identity: Floats, strange: Bools, lost: Bools) -> Floats:
     """
     somebody = identity[:, -1] < SURE
     leaked = identity.copy()
-    leaked[somebody] += LEAK * (identity[somebody].mean(axis=0) - identity[somebody])
+    if somebody.any():
+        leaked[somebody] += LEAK * (identity[somebody].mean(axis=0) - identity[somebody])
     either = strange | lost
     if strange.any() and lost.any():
         leaked[either] += FOUND * (leaked[either].mean(axis=0) - leaked[either])
