@@ -30,6 +30,7 @@ from edge.collector import look_seldom
 from edge.engine import Engine, snapshot
 from edge.recording import RecordedStep, Recording, RecordingWriter
 from edge.snapshots import Snapshot
+from edge.vision.assignment import preload
 from messages.catalogue import BY_NAME
 from messages.codec import to_json
 from messages.observations import Observation, PersonDetections, ShelfSamples
@@ -118,6 +119,7 @@ def child(path: Path, what: str) -> dict[str, Any]:
     """One measured way of replaying."""
     on_one_core()
     look_seldom()
+    preload()
     if what == "replay":
         return _replay(path)
     recording = Recording.open(path)

@@ -22,6 +22,7 @@ from edge.recording import Recording
 from edge.recording_format import plain_names
 from edge.recording_replay import Replaying, S, Step
 from edge.snapshots import Snapshot
+from edge.vision.assignment import preload
 from messages import codec
 from messages.commands import Command
 from messages.events import CartClosed, Event, VisitKind
@@ -89,6 +90,7 @@ def replay(
         RecordingError: the file is no whole recording.
         ReplayError: it cannot be replayed by this version, or with this configuration.
     """
+    preload()
     started = time.perf_counter()
     source = Recording.open(recording) if isinstance(recording, Path) else recording
     player = Player(source, config, name=str(recording) if isinstance(recording, Path) else "run")
