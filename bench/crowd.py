@@ -21,7 +21,7 @@ import numpy as np
 
 from bench.crowd_overlap import FILL_S, overlap_scene
 from bench.crowd_scene import FPS, Instant, store_scene, visit_of
-from bench.crowd_score import Knowledge, Rows, named_rows
+from bench.crowd_score import SHOWN_NS, Knowledge, Rows, named_rows
 from bench.measured import in_child, machine, print_table
 from edge.vision.assignment import preload
 from edge.vision.camera_model import camera_model
@@ -149,8 +149,9 @@ class Store:
         tracks = self.tracker.tracks
         ids, place = named_rows(tracks)
         self.named.add(seen.people, seen.position_m, ids, place)
-        shown = tracks.at_ns - tracks.last_seen_ns <= 1_000_000_000
-        self.tracks.add(seen.people, seen.position_m, tracks.track_id[shown], place)
+        shown = tracks.at_ns - tracks.last_seen_ns <= SHOWN_NS
+        every, where = tracks.track_id[shown], tracks.position_store_m[shown]
+        self.tracks.add(seen.people, seen.position_m, every, where)
         if seen.at_ns - self.asked_ns >= ASK_EVERY_NS and len(seen.people):
             self.asked_ns = seen.at_ns
             self.known.ask(tracks, [visit_of(int(p)) for p in seen.people], seen.position_m)

@@ -14,7 +14,7 @@ from messages.ids import VisitId
 SAME_M = 0.5  # a track this near to a person is theirs (TrackEval's threshold: 1 m is similarity 0)
 NEAR_M = 1.0  # for questions of who somebody is
 SHOWN_NS = 1_000_000_000  # a track unseen for longer is a guess, not a row
-NAMED_MIN = 0.5  # from here a track is called by its likeliest visit, else by its own number
+NAMED_MIN = 0.5  # from here a track is called by its likeliest visit
 LEAST = 1e-4  # a probability that counts no worse than this in the log loss
 BINS = 10
 
@@ -117,16 +117,16 @@ def _calibration(said: Floats, right: Bools) -> float:
 
 
 def named_rows(tracks: Tracks) -> tuple[Ints, Floats]:
-    """Ids (n,) by the likeliest visit and places (n, 2) of the tracks that were seen lately.
+    """Numbers (n,) of visits and places (n, 2): what the store says of who is where.
 
-    Numbers of visits are their columns' names; a track that is nobody known has its own, negative.
+    Left out are those unseen for a while, whose place is a guess, and tracks that are more likely
+    nobody who came in: in a closed world no people.
     """
-    shown = tracks.at_ns - tracks.last_seen_ns <= SHOWN_NS
-    identity, place = tracks.identity[shown], tracks.position_store_m[shown]
-    ids = -tracks.track_id[shown].astype(np.int64) - 1
-    if identity.shape[1] > 1:
-        who = identity[:, :-1].argmax(axis=1)
-        sure = identity[np.arange(len(who)), who] >= NAMED_MIN
-        numbers = np.array([int(v.rpartition("v")[2]) for v in tracks.visits], dtype=np.int64)
-        ids = np.where(sure, numbers[who], ids)
-    return ids, place
+    identity = tracks.identity
+    if identity.shape[1] == 1:
+        return np.zeros(0, np.int64), np.zeros((0, 2))
+    who = identity[:, :-1].argmax(axis=1)
+    said = identity[np.arange(len(who)), who] >= NAMED_MIN
+    said &= tracks.at_ns - tracks.last_seen_ns <= SHOWN_NS
+    numbers = np.array([int(v.rpartition("v")[2]) for v in tracks.visits], dtype=np.int64)
+    return numbers[who[said]], tracks.position_store_m[said]

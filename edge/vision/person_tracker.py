@@ -60,6 +60,7 @@ STRAYS = 0.0002  # share of people who moved as the motion law does not foresee
 NEW_AT_GATE_SOON = 0.3  # expected newcomers in the zone whose passage is not yet reported
 NEW_AT_GATE_LATE = 0.02  # and still not reported after lifecycle.GATE_WAIT_NS: tailgaters
 UNTOLD_NS = 2_000_000_000  # a newcomer at somebody's elbow must show as two boxes by then
+FREEDOM = 4.0  # of the positions' Student's t: one that fits badly (hidden feet) counts less
 EXPLAIN_EVERY_NS = 200_000_000
 WRIST_AGE_NS = 150_000_000  # a sample shows wrists at most this old,
 WRIST_INSTANTS_MAX = 8  # and of no more images
@@ -190,12 +191,13 @@ class PersonTracker:
         taken = association.assign(pairs, seen.camera, n).nonzero()[0]
         track, detection = pairs.track[taken], pairs.detection[taken]
         if len(track):
+            doubt = np.maximum((FREEDOM + pairs.distance2.take(taken)) / (FREEDOM + 2), 1.0)
             people.mean, people.covariance = ground_filter.update(
                 people.mean,
                 people.covariance,
                 track,
                 pairs.innovation.take(taken, axis=1),
-                seen.covariance.take(detection, axis=1),
+                seen.covariance.take(detection, axis=1) * doubt,
             )
             views = np.bincount(track, minlength=n)
             hit = views > 0
@@ -389,7 +391,8 @@ class PersonTracker:
         place = self._gates[self._gate_index[gate]]
         self._decide(self._pending_at(place))
         self._settle_encounters_at(place)
-        weight, nobody = passages.exit_weights(people, place, at_ns, state.at_ns)
+        normal = passages.inward(place, self._low, self._high)
+        weight, nobody = passages.exit_weights(people, place, normal, at_ns, state.at_ns)
         who = (weight[:, None] * people.identity).sum(axis=0)
         answer: dict[VisitId | str, float] = {
             visit: float(p) for visit, p in zip(state.visits, who[:-1], strict=True) if p > 1e-6

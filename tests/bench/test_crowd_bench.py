@@ -83,11 +83,11 @@ def _tracks(identity: list[list[float]], visits: tuple[int, ...], unseen_s: floa
     )
 
 
-def test_tracks_are_called_by_their_likeliest_visit_or_by_their_own_number():
-    tracks = _tracks([[0.1, 0.9, 0.0], [0.3, 0.3, 0.4]], (4, 8))
+def test_tracks_are_called_by_their_likeliest_visit_and_left_out_where_there_is_none():
+    tracks = _tracks([[0.3, 0.3, 0.4], [0.1, 0.9, 0.0]], (4, 8))
     ids, place = named_rows(tracks)
-    assert ids.tolist() == [8, -5]
-    np.testing.assert_array_equal(place, tracks.position_store_m)
+    assert ids.tolist() == [8]
+    np.testing.assert_array_equal(place, tracks.position_store_m[1:])
     assert len(named_rows(_tracks([[1.0, 0.0]], (4,), unseen_s=1.5))[0]) == 0
 
 
