@@ -18,6 +18,7 @@ from messages.vision_config import ACTIVATIONS, COLOURS, DECODERS, LAYOUTS, PADS
 
 ROTATION_ERROR_MAX = 0.01  # of R R^T against I: five-digit calibration files stay far below
 DISTORTION_LENGTHS = (4, 5, 8, 12, 14)  # OpenCV's models
+POLYGONS_MAX, CORNERS_MAX = 16, 64  # of a camera's floor mask
 STORE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")  # it stands in URLs and file names
 
 
@@ -86,6 +87,26 @@ def _deviations(value: tuple[float, ...]) -> str:
     return _three(value) or ("" if min(value) > 0 else "must be above 0; write [1, 1, 1] for none")
 
 
+def _floor_mask(value: tuple[tuple[tuple[float, ...], ...], ...]) -> str:
+    if len(value) > POLYGONS_MAX:
+        return f"{len(value)} polygons; a camera has at most {POLYGONS_MAX}: join neighbours"
+    for number, polygon in enumerate(value, start=1):
+        if not 3 <= len(polygon) <= CORNERS_MAX:
+            return f"polygon {number} has {len(polygon)} corners; write 3 to {CORNERS_MAX} [x, y]"
+        if any(len(corner) != 2 for corner in polygon):
+            return f"polygon {number}: a corner is [x, y], in metres of the store"
+        if _area_m2(polygon) < 1e-4:
+            return f"polygon {number} has no area; give its corners in order, round it"
+    return ""
+
+
+def _area_m2(polygon: tuple[tuple[float, ...], ...]) -> float:
+    """Gauss's area formula."""
+    turned = (*polygon[1:], polygon[0])
+    pairs = zip(polygon, turned, strict=True)
+    return abs(sum(a[0] * b[1] - b[0] * a[1] for a, b in pairs)) / 2
+
+
 RULES: dict[str, Rule] = {
     **dict.fromkeys(("width_m", "depth_m", "height_m", "capacity_g", "mass_g"), _above(0)),
     **dict.fromkeys(("offline_entries_max", "group_window_s"), _from(0)),
@@ -123,6 +144,7 @@ RULES: dict[str, Rule] = {
     "images_per_s": _between(0.1, 60),
     "latency_ms": _between(0, 2000),
     "model_width_px": lambda v: "" if v == 0 or (32 <= v <= 1920 and v % 32 == 0) else _WIDTH,
+    "floor_mask": _floor_mask,
     "detect": _one_of("motion", "always"),
     "box": lambda v: "" if not v or STORE_ID.fullmatch(v) else _BOX,
     "tls": _one_of("on", "off"),

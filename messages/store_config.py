@@ -83,6 +83,8 @@ class Camera:
     detect: str = "motion"  # or "always": in every image, moving or not
     box: str = ""  # the camera box that detects its video and sends by MQTT; empty: this one
     role: str = "room"  # or "shelf": looks at one shelf from near, sees hands and nobody's feet
+    # Polygons of [x, y], metres: floor where this camera's people do not count: mirrors, screens.
+    floor_mask: tuple[tuple[tuple[float, ...], ...], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

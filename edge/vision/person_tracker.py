@@ -28,6 +28,7 @@ from edge.vision import (
 from edge.vision import track_history as ring
 from edge.vision.camera_model import CameraModel, camera_model
 from edge.vision.detections import FUTURE_MAX_NS, FloorDetections, instants
+from edge.vision.floor_mask import FloorMasks
 from edge.vision.ground_filter import XX, YY
 from edge.vision.sightings import Sightings
 from edge.vision.track_history import TrackWindow
@@ -83,7 +84,8 @@ class PersonTracker:
         self._low = np.array([area.x_min_m, area.y_min_m])
         self._high = np.array([area.x_max_m, area.y_max_m])
         low, high = self._low - MARGIN_M, self._high + MARGIN_M
-        self._sightings = Sightings(self._cameras, low[:, None], high[:, None])
+        masks = FloorMasks.of(config.cameras)
+        self._sightings = Sightings(self._cameras, low[:, None], high[:, None], masks)
         size = self._high - self._low
         self._var_max = np.minimum(size**2 / 12, HIDDEN_SD_MAX_M**2)  # of a uniform spread
         self._per_m2 = 1.0 / min(float(size.prod()), AREA_MAX_M2)

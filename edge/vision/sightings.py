@@ -17,6 +17,7 @@ import numpy as np
 from edge.vision import body_fit, wrists
 from edge.vision.camera_model import CameraModel
 from edge.vision.detections import SCORE_MIN, SCORE_START_MIN, FloorDetections, flaw
+from edge.vision.floor_mask import FloorMasks
 from edge.vision.looks import reduced
 from messages.arrays import Bools, Floats, Floats32, Ints
 from messages.observations import PersonDetections
@@ -119,11 +120,19 @@ _NOBODY = np.zeros(0, np.int64)
 class Sightings:
     """Fits packets to the floor of a store with these ``cameras``; see the module.
 
-    ``low``, ``high`` (2, 1): the rectangle outside of which nobody is.
+    ``low``, ``high`` (2, 1): the rectangle outside of which nobody is. ``masks``: floor where
+    some cameras' people do not count.
     """
 
-    def __init__(self, cameras: Mapping[str, CameraModel], low: Floats, high: Floats) -> None:
+    def __init__(
+        self,
+        cameras: Mapping[str, CameraModel],
+        low: Floats,
+        high: Floats,
+        masks: FloorMasks | None = None,
+    ) -> None:
         self._cameras, self._low, self._high = cameras, low, high
+        self._masks = masks or FloorMasks({})
         self._ahead: tuple[Fitted, ...] = ()
 
     def foresee(self, packets: Iterable[PersonDetections]) -> None:
@@ -169,6 +178,12 @@ class Sightings:
         strong = fit.ok & (scores >= SCORE_MIN)
         rays, eye = fit.wrist_rays, fit.eye
         looks = _looks(packets, count)
+        usable, at_foot = (strong & self._inside(p) for p in (fit.position, fit.foot))
+        names = [packet.camera for packet in packets]
+        for usable_there, where in ((usable, fit.position), (at_foot, fit.foot)):
+            unmasked = self._masks.open(where, names, count)
+            if unmasked is not None:
+                usable_there &= unmasked
         return Fitted(
             packets=packets,
             number={id(packet): k for k, packet in enumerate(packets)},
@@ -177,8 +192,8 @@ class Sightings:
             fit=fit,
             place=np.concatenate((fit.position.T, fit.covariance, fit.foot.T, fit.foot_covariance)),
             steady=fit.ok & ~fit.doubtful,
-            usable=strong & self._inside(fit.position),
-            usable_at_foot=strong & self._inside(fit.foot),
+            usable=usable,
+            usable_at_foot=at_foot,
             may_start=(scores >= SCORE_START_MIN) & ~fit.cut,
             wrist_rows=None if rays is None or eye is None else wrists.normal_equations(rays, eye),
             looks=looks,
