@@ -26,12 +26,13 @@ MISSED, FALSE = 0.10, 0.02
 @dataclass(frozen=True, slots=True, eq=False)
 class Scene:
     """Detections image after image: ``counts`` (k,), then all ``boxes`` (m, 4) x1, y1, x2, y2,
-    ``scores`` (m,) and ``floor_m`` (m, 2), where each box stands."""
+    ``scores`` (m,) and ``floor_m`` (m, 2), where each box stands; ``person`` (m,), -1: nobody's."""
 
     counts: Ints
     boxes: Floats
     scores: Floats
     floor_m: Floats
+    person: Ints
 
     def save(self, path: Path) -> None:
         """For trackers in processes of their own."""
@@ -41,6 +42,7 @@ class Scene:
             boxes=self.boxes,
             scores=self.scores,
             floor_m=self.floor_m,
+            person=self.person,
         )
 
 
@@ -49,9 +51,9 @@ def scene(people: int, images: int, seed: int = 1) -> Scene:
     rng = np.random.default_rng((seed, people))
     height_m = rng.normal(1.7, 0.08, people)
     parts = [_seen(xy, height_m, rng) for xy in _walks(people, images, rng)]
-    boxes, scores = (np.concatenate([part[k] for part in parts]) for k in (0, 1))
+    boxes, scores, person = (np.concatenate([part[k] for part in parts]) for k in (0, 1, 2))
     counts = np.array([len(part[1]) for part in parts])
-    return Scene(counts, boxes, scores, _feet(boxes))
+    return Scene(counts, boxes, scores, _feet(boxes), person)
 
 
 def _walks(people: int, images: int, rng: np.random.Generator) -> Floats:
@@ -95,7 +97,7 @@ def _boxes(xy: Floats, height_m: Floats) -> Floats:
     return np.column_stack((centre - half, head[:, 1], centre + half, foot[:, 1]))
 
 
-def _seen(xy: Floats, height_m: Floats, rng: np.random.Generator) -> tuple[Floats, Floats]:
+def _seen(xy: Floats, height_m: Floats, rng: np.random.Generator) -> tuple[Floats, Floats, Ints]:
     shown = rng.random(len(xy)) >= MISSED
     false = rng.uniform(0.3, FLOOR_M - 0.3, (rng.poisson(FALSE * len(xy)), 2))
     true = _boxes(xy[shown], height_m[shown])
@@ -108,7 +110,8 @@ def _seen(xy: Floats, height_m: Floats, rng: np.random.Generator) -> tuple[Float
     good, weak = rng.uniform(0.60, 0.95, len(true)), rng.uniform(0.20, 0.55, len(true))
     scores = np.concatenate((np.where(sure, good, weak), rng.uniform(0.2, 0.7, len(false))))
     order = rng.permutation(len(boxes))
-    return boxes[order], scores[order]
+    person = np.concatenate((shown.nonzero()[0], np.full(len(false), -1)))
+    return boxes[order], scores[order], person[order]
 
 
 def _feet(boxes: Floats) -> Floats:

@@ -9,6 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from bench import tracker as bench
+from bench.tracker_daemon import daemon_step
 from bench.tracker_peers import overlaps, sequence
 from bench.tracker_scene import IMAGE_PX, scene
 from walkout import app
@@ -37,10 +38,33 @@ def test_without_peers_there_are_times_and_a_note():
     figures = found["figures"]
     assert 0 < figures["ms_per_update_10"] < figures["ms_per_update_300"]
     assert figures["floor_ms_per_update_300"] > 0
+    assert figures["daemon_ms_per_update_300"] > figures["ms_per_update_300"]
     assert found["peers"] == {}
     assert "ratio_to_fastest_peer_300" not in figures
     assert "no accuracy" in found["machine"]["note"]
     assert sum(found["where_time_goes"].values()) == pytest.approx(1.0, abs=0.01)
+
+
+def _as_data(told) -> dict[str, np.ndarray]:
+    return {
+        "boxes": told.boxes,
+        "scores": told.scores,
+        "person": told.person,
+        "counts": told.counts,
+    }
+
+
+def test_in_the_daemon_everybody_in_the_scene_is_somebody():
+    told = scene(12, 30)
+    ready, update = daemon_step(_as_data(told))
+    ends = np.cumsum(told.counts)
+    for k, (start, end) in enumerate(zip(ends - told.counts, ends, strict=True)):
+        update(*ready(k, slice(start, end)))
+    tracker = update.__self__
+    assert len(tracker.state.visits) >= 12
+    named = tracker.tracks.identity[:, :-1].max(axis=1) > 0.9
+    assert named.sum() >= 11
+    assert tracker.state.people.looks.used
 
 
 def test_sequences_are_found_in_both_usual_places(tmp_path: Path):
