@@ -55,6 +55,9 @@ AREA_MAX_M2 = 400.0  # likewise, for densities of strays and newcomers
 SETTLE_NS = 200_000_000  # people found after a gap are weighed together, not in order of arrival
 ONE_VIEW_NS = 800_000_000  # seen by one camera only: false tracks seldom live so long
 GATE_ZONE_M = 1.5  # who appears here may be coming in
+ARRIVED_NS = 400_000_000  # after a passage it is plain which of those at the gate walks in
+COMING_NS = 1_500_000_000  # and so long who came in is looked for among newcomers only
+LINE_M = 0.1  # before a gate's line nobody has come in
 AWAITED_M = 2.5  # the gate said so already: who appears this near to it need not wait
 NEW_IN_AISLE = 0.002  # expected bodies nobody let in, popping up in the aisle
 STRAYS = 0.0002  # share of people who moved as the motion law does not foresee
@@ -131,6 +134,8 @@ class PersonTracker:
         else:
             i, j = _NO_PAIRS
         self._tidy(i, j, views)
+        if state.arrival_ns and at_ns - state.arrival_ns[0] >= ARRIVED_NS:
+            self._find_arrivals()
         pending = people.phase == PENDING
         if np.count_nonzero(pending):
             self._find_again(pending)
@@ -291,7 +296,8 @@ class PersonTracker:
         strange = lifecycle.unaccounted(people) & (people.phase == KNOWN) & self._live()
         if not np.count_nonzero(strange):
             return
-        hidden = (self._missing() & ~lifecycle.unaccounted(people)).nonzero()[0]
+        coming = (people.hits == 0) & (self.state.at_ns - people.born_ns < COMING_NS)
+        hidden = (self._missing() & ~lifecycle.unaccounted(people) & ~coming).nonzero()[0]
         if not len(hidden):
             return
         found = strange.nonzero()[0]
@@ -379,7 +385,17 @@ class PersonTracker:
         people.last_seen_ns[-1] = at_ns - HIDDEN_AFTER_NS - 1
         people.identity[-1] = 0.0
         people.identity[-1, column] = 1.0
-        near = passages.newcomers(people, place, state.at_ns)
+        state.arrival_gate.append(self._gate_index[gate])
+        state.arrival_ns.append(at_ns)
+
+    def _find_arrivals(self) -> None:
+        """Who was seen at a gate when somebody came in there, and is inside now, may be them."""
+        state, people = self.state, self.state.people
+        gate = state.arrival_gate.pop(0)
+        state.arrival_ns.pop(0)
+        near = passages.newcomers(people, self._gates[gate], state.at_ns)
+        near &= (people.mean[:2] > self._low[:, None] - LINE_M).all(axis=0)
+        near &= (people.mean[:2] < self._high[:, None] + LINE_M).all(axis=0)
         rows = np.arange(len(people))
         self._decide(near & lifecycle.steady(people, rows, state.at_ns, state.spacing_ns))
 

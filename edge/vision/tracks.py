@@ -172,5 +172,7 @@ class PersonTrackerState:
     visit_number: list[int] = field(default_factory=list)  # parallel to visits
     history: TrackHistory = field(default_factory=TrackHistory)
     wrists: list[Seen] = field(default_factory=list)  # of the latest instants, by track id
+    arrival_gate: list[int] = field(default_factory=list)  # who came in where, not yet found
+    arrival_ns: list[int] = field(default_factory=list)
     camera_last_ns: dict[str, int] = field(default_factory=dict)  # newest capture of each camera
     counters: dict[str, int] = field(default_factory=dict)
