@@ -1,7 +1,7 @@
 """Four cameras on high that see every one of hundreds of people: the load of ``bench crowd``.
 
-People come in at doors all over the floor and roam about; nobody hides anybody. 10 % of the boxes
-are missed, edges jitter by 3 % of the height and 4 % of the width: 3.6 detections a person.
+People roam about, nobody comes or goes, nobody hides anybody. 10 % of the boxes are missed,
+ edges jitter by 3 % of the height and 4 % of the width: 3.6 detections a person.
 """
 
 from __future__ import annotations
@@ -17,13 +17,11 @@ from bench.crowd_scene import (
     PERIOD_NS,
     START_NS,
     Instant,
-    Passage,
     camera,
     store,
 )
 from bench.tracker_scene import SPEED_M_S, SPEED_TAU_S
 from messages.arrays import Floats, Ints
-from messages.ids import GateId
 from messages.observations import PersonDetections
 from messages.store_config import Camera, StoreConfig
 from sim.appearance import Appearance
@@ -31,62 +29,41 @@ from sim.projection import Lens, project
 
 HIGH_M = ((20.0, -10.0), (20.0, 35.0), (-12.0, 12.5), (52.0, 12.5))  # at 14 m, outside the floor
 HIGH_FOCAL_PX, HIGH_SIZE_PX = 1500.0, (3840, 2160)
-DOOR_EVERY_S = 0.5  # somebody comes in at each door
-FILL_S = 12.5  # until all are inside
 FALSE_PX = np.array([[300.0, 500.0], [3540.0, 2100.0]])  # where false boxes stand
 
 
 def overlap_scene(
-    people: int, seed: int, *, seconds: float = 22.0
+    people: int, seed: int, *, seconds: float = 12.0
 ) -> tuple[StoreConfig, Iterator[Instant]]:
-    """Four cameras high outside, who see everybody, nobody hidden; doors all over the floor.
-
-    Everybody has come in after ``FILL_S`` and nobody leaves: 3.6 detections a person.
-    """
+    """Four cameras high outside, who see everybody, nobody hidden; nobody comes or goes."""
     rng = np.random.default_rng((seed, people, 4))
-    doors = int(np.ceil(people * DOOR_EVERY_S / FILL_S))
-    columns = int(np.ceil(np.sqrt(doors * FLOOR_M[0] / FLOOR_M[1])))
-    rows = int(np.ceil(doors / columns))
-    k = np.arange(doors)
-    place = np.column_stack(((k % columns + 0.5) / columns, (k // columns + 0.5) / rows)) * FLOOR_M
     cameras = tuple(
         camera(i, np.array([*at, 14.0]), np.array([20.0, 12.5, 0.9]), HIGH_FOCAL_PX, HIGH_SIZE_PX)
         for i, at in enumerate(HIGH_M)
     )
-    return store(place, place[:0], cameras), _seen_by_all(cameras, place, people, seconds, rng)
+    nowhere = np.zeros((0, 2))
+    return store(nowhere, nowhere, cameras), _seen_by_all(cameras, people, seconds, rng)
 
 
 def _seen_by_all(
-    cameras: tuple[Camera, ...],
-    doors: Floats,
-    people: int,
-    seconds: float,
-    rng: np.random.Generator,
+    cameras: tuple[Camera, ...], people: int, seconds: float, rng: np.random.Generator
 ) -> Iterator[Instant]:
     lenses = [Lens.of(c) for c in cameras]
     looks = Appearance.of(rng.spawn(len(cameras) + 1))
-    looks.forget(np.arange(people), people)
+    everybody = np.arange(people)
+    looks.forget(everybody, people)
     height_m = rng.normal(1.70, 0.08, people)
-    door = np.arange(people) % len(doors)
-    enters_s = 0.5 + DOOR_EVERY_S * (np.arange(people) // len(doors) + rng.uniform(0, 0.8, people))
-    xy, v = doors[door].copy(), rng.normal(0, SPEED_M_S / np.sqrt(2), (people, 2))
-    inside = np.zeros(people, np.bool_)
+    xy = rng.uniform(0.5, FLOOR_M - 0.5, (people, 2))
+    v = rng.normal(0, SPEED_M_S / np.sqrt(2), (people, 2))
     for step in range(int(seconds * FPS)):
         at_ns = START_NS + step * PERIOD_NS
-        came = ~inside & (step / FPS >= enters_s)
-        inside |= came
-        xy[inside], v[inside] = _roamed(xy[inside], v[inside], rng)
-        k = inside.nonzero()[0]
+        xy, v = _roamed(xy, v, rng)
         packets = [
-            _high_packet(eye, lens, c, at_ns, step, (k, xy[k], height_m[k]), looks, rng)
+            _high_packet(eye, lens, c, at_ns, step, (everybody, xy, height_m), looks, rng)
             for c, (eye, lens) in enumerate(zip(cameras, lenses, strict=True))
         ]
-        passages = [
-            Passage(at_ns=at_ns, person=int(p), gate=GateId(f"in-{door[p]}"), inwards=True)
-            for p in came.nonzero()[0]
-        ]
         yield Instant(
-            at_ns=at_ns, packets=packets, passages=passages, people=k, position_m=xy[k].copy()
+            at_ns=at_ns, packets=packets, passages=[], people=everybody, position_m=xy.copy()
         )
 
 
