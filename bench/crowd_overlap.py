@@ -1,7 +1,7 @@
 """Four cameras on high that see every one of hundreds of people: the load of ``bench crowd``.
 
 People roam about, nobody comes or goes, nobody hides anybody. 10 % of the boxes are missed,
- edges jitter by 3 % of the height and 4 % of the width: 3.6 detections a person.
+edges jitter by 3 % of the height and 4 % of the width: 3.6 detections a person.
 """
 
 from __future__ import annotations
