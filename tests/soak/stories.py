@@ -31,7 +31,7 @@ NOLOGFLUSH = 2  # what a power cut leaves: no flush of the file system's own log
 STEP_S = 60.0
 FUZZ_S = 60
 ROOT = Path(__file__).parents[2]
-PLANTED_TRIES = 12  # a cut of 0.6 s hits an unflushed commit about one time in three
+PLANTED_TRIES = 12  # a cut hits an unflushed commit about one time in three
 
 
 class CannotRun(Exception):
@@ -149,7 +149,8 @@ def power_cuts(folder: Path, seed: int, kind: str = "let be") -> list[str]:
             *(sys.executable, "-c", CHILD, str(config), kind, "0"),
             stderr=asyncio.subprocess.DEVNULL,
         )
-        await asyncio.sleep(0.6 + 0.6 * chance.random())
+        await _at_work(process, disk / "sync.db.lock")
+        await asyncio.sleep(0.7 * chance.random())
         _shut_down(disk)
         process.kill()
         await process.wait()
@@ -163,6 +164,15 @@ def power_cuts(folder: Path, seed: int, kind: str = "let be") -> list[str]:
         )
     finally:
         subprocess.run(["umount", str(disk)], check=False)
+
+
+async def _at_work(process: asyncio.subprocess.Process, lock: Path) -> None:
+    """Until the process has opened its file, which takes seconds on a busy machine."""
+    async with asyncio.timeout(STEP_S):
+        while process.returncode is None:
+            if lock.exists() and lock.read_text().strip() == str(process.pid):
+                return
+            await asyncio.sleep(0.01)
 
 
 def power_cuts_unflushed(folder: Path, seed: int) -> list[str]:
