@@ -29,7 +29,7 @@ wishes = st.lists(
 )
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(rounds=st.lists(wishes, min_size=1, max_size=2))
 def test_what_is_said_together_is_said_again_alone(
     databases: Databases, rounds: list[list[tuple[int, int, str, str, int]]]

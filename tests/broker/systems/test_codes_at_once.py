@@ -102,7 +102,7 @@ def step(desk: Desk, number: int, wish: tuple[Any, ...]) -> Any:
     return desk.ledger.runner.run(asked(desk, path, request, key))
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(wishes=st.lists(st.one_of(shows, pays, pays, others), min_size=1, max_size=14))
 def test_both_databases_say_the_same_of_codes(
     databases: Databases, wishes: list[tuple[Any, ...]]
