@@ -172,8 +172,10 @@ class CartTracker:
         over, early = len(due) - HELD_STEPS_MAX, False
         self.state.held, waiting = due, list[HeldStep]()
         events: list[Event] = []
-        for i, held in enumerate(due):
-            ready = self._ready(now_ns, held, people)
+        for i, new_or_held in enumerate(due):
+            held = self._with_rivals(new_or_held, people)
+            ready = now_ns - held.held_at_ns >= (OTHERS_NS if held.rivals else HOLD_NS)
+            ready = ready or held.rivals is False
             early = (early or not ready) and i >= over  # what came later waits as well
             made = None if early else self._judged(now_ns, held, people, final=i < over)
             if made is None:
@@ -406,18 +408,16 @@ class CartTracker:
             window, inside, points, shelf.along, strangers=self._strangers, after_gap=gap
         )
 
-    def _ready(self, now_ns: int, held: HeldStep, people: People) -> bool:
-        """People are known up to its end; and where two may have made it, all steps near it are."""
+    def _with_rivals(self, held: HeldStep, people: People) -> HeldStep:
+        """Once people are known up to its end: whether other steps may tell who made it."""
         covered = people.covered_until_ns() >= held.ended_at_ns + LEAVING_NS
-        if now_ns - held.held_at_ns >= OTHERS_NS:
-            return True
-        if not covered and now_ns - held.held_at_ns < HOLD_NS:
-            return False
+        if held.rivals is not None or not covered:
+            return held
         view = step_view(held, self.config, self._planogram, self.state.gains)
         if view is None:
-            return True
+            return replace(held, rivals=False)
         likely = self._actors(held, view, people).probability[:-1, 0] >= LIKELY_MIN
-        return int(likely.sum()) < 2
+        return replace(held, rivals=bool(likely.sum() > 1))
 
     def _others(self, held: HeldStep, people: People) -> list[Touch]:
         """Who may have made other steps that ended at about the same time."""

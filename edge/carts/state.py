@@ -46,6 +46,7 @@ class HeldStep:
     flags: int
     held_at_ns: int
     earlier: tuple[int, ...] = ()  # steps of the same lift, whose mass is in here
+    rivals: bool | None = None  # two visits may have made it; None until people are known
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
