@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import fcntl
 import os
 import random
@@ -152,7 +153,8 @@ def power_cuts(folder: Path, seed: int, kind: str = "let be") -> list[str]:
         await _at_work(process, disk / "sync.db.lock")
         await asyncio.sleep(0.7 * chance.random())
         _shut_down(disk)
-        process.kill()
+        with contextlib.suppress(ProcessLookupError):  # it may have ended with an I/O error
+            process.kill()
         await process.wait()
         await asyncio.to_thread(subprocess.run, ["umount", str(disk)], check=True)
         await asyncio.to_thread(mount)  # ext4 replays its log
