@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from messages.arrays import Bools, Floats, Floats32, Ints
+from messages.arrays import Bools, Bytes8, Floats, Floats32, Ints
 
 DIMENSIONS_MAX = 64  # longer vectors are projected: cosines keep to 0.1 and memory stays small
 RATE = 0.1  # of a running mean at 15 images a second: 0.7 s, enough to average the noise out
@@ -252,7 +252,7 @@ def look(
     sure = settled & (identity[:, :-1].max(axis=1) >= SURE)
     doubtful = settled & (identity.max(axis=1) < DOUBT) | strange
     due = _due(looks, settled, doubtful, at_ns)
-    ratio, member = _ratios(looks.moments, pairs, due / (looks.weighed + 1.0) ** 2)
+    ratio, member = _some_ratios(looks.moments, pairs, due / (looks.weighed + 1.0) ** 2)
     rows = np.arange(len(visit))
     own = ratio[rows, visit]
     _learn(
@@ -265,7 +265,8 @@ def look(
     alone = identity.sum(axis=0)[visit] < ALONE_MAX
     looks.verified_ns[visit[sure & alone & (own >= VERIFIED)]] = at_ns
     if doubt.any():
-        witness, _ = _ratios(looks.moments, pairs, np.where((settled & ~doubt)[:, None], 1.0, 0.0))
+        apart = np.where((settled & ~doubt)[:, None], 1.0, np.zeros(due.shape))
+        witness, _ = _some_ratios(looks.moments, pairs, apart)
         known = np.where(doubt[:, None], ratio, witness)
         identity = shifted(_leaked(identity, strange, lost), known)
         sure &= ~doubt
@@ -305,7 +306,7 @@ class Compared:
     visits: int
     cosine: Floats32
     known: Bools
-    lag: Ints
+    lag: Bytes8
 
 
 def _compared(looks: Looks) -> Compared:
@@ -315,8 +316,8 @@ def _compared(looks: Looks) -> Compared:
     a, b = _unit(tracks.vector), _unit(visits.vector[gallery])
     cosine = a.transpose(1, 0, 2) @ b.transpose(1, 2, 0)
     lag_s = np.abs(tracks.of_s.T[:, :, None] - visits.of_s[gallery].T[:, None])
-    lag = np.zeros(lag_s.shape, np.int64)
-    for edge in LAGS_S:
+    lag = (lag_s > LAGS_S[0]).astype(np.uint8)
+    for edge in LAGS_S[1:]:
         lag += lag_s > edge
     visit_count = len(visits) // MEMBERS_MAX
     return Compared(gallery, visit_count, cosine, seen.T[:, :, None] & before.T[:, None], lag)
@@ -327,22 +328,42 @@ def _unit(vector: Floats32) -> Floats32:
     return np.asarray(vector / np.where(length > 0.0, length, 1.0)[..., None])
 
 
+def _some_ratios(moments: Floats, pairs: Compared, weight: Floats) -> tuple[Floats, Ints]:
+    """``_ratios``; of rows that count nothing it is known beforehand."""
+    ratio, member = (
+        np.zeros((len(weight), pairs.visits)),
+        np.zeros((len(weight), pairs.visits), int),
+    )
+    rows = np.flatnonzero(weight.any(axis=1))
+    if len(rows):
+        some = Compared(
+            pairs.gallery,
+            pairs.visits,
+            pairs.cosine[:, rows],
+            pairs.known[:, rows],
+            pairs.lag[:, rows],
+        )
+        ratio[rows], member[rows] = _ratios(moments, some, weight[rows])
+    return ratio, member
+
+
 def _ratios(moments: Floats, pairs: Compared, weight: Floats) -> tuple[Floats, Ints]:
     """(n, v) log likelihood ratio that each track is each visit's, and whose of its members.
 
     Args:
         weight: (n, c) how much each camera's means count.
     """
-    different, different_var, _ = moments[-1]
-    same, same_var = moments[:-1, 0][pairs.lag], moments[:-1, 1][pairs.lag]
-    offset = np.log(different_var / same_var)
+    different, different_var, _ = moments[-1].astype(np.float32)
+    by_lag = moments[:-1].astype(np.float32)
+    same, same_var = by_lag[:, 0].take(pairs.lag), by_lag[:, 1].take(pairs.lag)
+    offset = np.log(different_var / by_lag[:, 1]).take(pairs.lag)
     cosine = pairs.cosine
     ratio = (cosine - different) ** 2 / different_var - (cosine - same) ** 2 / same_var + offset
     # Nobody looks too much like oneself: above the mean of the same person nothing is held against.
     top = (same - different) ** 2 / different_var + offset
     ratio = 0.5 * np.where(cosine >= same, np.maximum(ratio, top), ratio)
     ratio = np.maximum(ratio, STRANGE_LOOK)
-    part = np.where(pairs.known, weight.T[:, :, None], 0.0)
+    part = np.where(pairs.known, weight.astype(np.float32).T[:, :, None], np.float32(0.0))
     total = TEMPER * (part * ratio).sum(axis=0)
     some = part.any(axis=0)
     return _of_visits(pairs.gallery, np.where(some, total, -np.inf), pairs.visits)

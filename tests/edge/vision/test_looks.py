@@ -169,11 +169,11 @@ def test_the_bound_of_evidence_holds_for_any_cosine():
             visits=1,
             cosine=cosine,
             known=np.ones(cosine.shape, np.bool_),
-            lag=np.full(cosine.shape, lag),
+            lag=np.full(cosine.shape, lag, np.uint8),
         )
         ratio, _ = looks._ratios(Looks().moments, pairs, np.ones((41, 1)))
         assert (np.abs(ratio) <= looks.EVIDENCE_MAX).all()
-        assert ratio.min() >= looks.TEMPER * looks.STRANGE_LOOK
+        assert ratio.min() >= looks.TEMPER * looks.STRANGE_LOOK - 1e-6
         assert (np.diff(ratio[:, 0]) >= -1e-9).all() or ratio[-1, 0] > 0
 
 
@@ -185,7 +185,7 @@ def test_the_longer_ago_the_less_a_look_says():
             visits=1,
             cosine=np.full((1, 1, 1), 0.3, np.float32),
             known=np.ones((1, 1, 1), np.bool_),
-            lag=np.full((1, 1, 1), lag),
+            lag=np.full((1, 1, 1), lag, np.uint8),
         )
         for lag in (0, len(looks.LAGS_S))
     ]
