@@ -38,6 +38,7 @@ LAGS_S = (3.0, 8.0, 25.0)  # classes of the time between two means
 EVIDENCE_MAX = 12.0  # log likelihood ratio of one look; no descriptor is surer than that
 STRANGE_LOOK = -4.0  # of one camera: one look in fifty is of an arm, a bag, somebody else's coat
 TEMPER = 0.6  # galleries of those in doubt are older than those that the normals were learned on
+PAIRS_MAX = 600_000  # of means and galleries in one look, cameras times: more take turns
 MEMBERS_MAX = 4  # of a party that have a gallery each
 LEAK = 1e-4  # of each identity may be anybody's: an exchange that places did not show
 MEMBER_MIN = 0.4  # cosines added up: less alike, it is another person of the party
@@ -247,7 +248,9 @@ def look(
     looks.take_in(at_ns)
     if identity.shape[1] == 1:
         return identity
-    pairs = _compared(looks)
+    chosen = _turn(looks, at_ns)
+    settled, strange = settled & chosen, strange & chosen
+    pairs = _compared(looks, chosen)
     visit = identity[:, :-1].argmax(axis=1)
     sure = settled & (identity[:, :-1].max(axis=1) >= SURE)
     doubtful = settled & (identity.max(axis=1) < DOUBT) | strange
@@ -309,8 +312,38 @@ class Compared:
     lag: Bytes8
 
 
-def _compared(looks: Looks) -> Compared:
-    tracks, visits = looks.tracks, looks.visits
+def _turn(looks: Looks, at_ns: int) -> Bools:
+    """(n,) whose turn it is to be looked at: everybody's, unless there are very many."""
+    n, c = looks.tracks.images.shape
+    begun = np.count_nonzero(looks.visits.images.any(axis=1))
+    parts = 1 + n * c * begun // PAIRS_MAX
+    return np.asarray(np.arange(n) % parts == at_ns // LOOK_EVERY_NS % parts)
+
+
+def _compared(looks: Looks, chosen: Bools) -> Compared:
+    """Of the rows ``chosen``; of the others nothing is known."""
+    if chosen.all():
+        return _all_compared(looks.tracks, looks.visits)
+    rows = np.flatnonzero(chosen)
+    tracks = Means(
+        looks.tracks.vector, looks.tracks.images, looks.tracks.begun_ns, looks.tracks.of_s
+    )
+    tracks.keep(rows)
+    some = _all_compared(tracks, looks.visits)
+    shape = (some.cosine.shape[0], len(chosen), some.cosine.shape[2])
+    every = Compared(
+        some.gallery,
+        some.visits,
+        np.zeros(shape, np.float32),
+        np.zeros(shape, np.bool_),
+        np.zeros(shape, np.uint8),
+    )
+    every.cosine[:, rows], every.known[:, rows] = some.cosine, some.known
+    every.lag[:, rows] = some.lag
+    return every
+
+
+def _all_compared(tracks: Means, visits: Means) -> Compared:
     gallery = np.flatnonzero((visits.images >= LOOKS_MIN).any(axis=1))
     seen, before = tracks.images >= IMAGES_MIN, visits.images[gallery] >= LOOKS_MIN
     a, b = _unit(tracks.vector), _unit(visits.vector[gallery])

@@ -127,6 +127,18 @@ def test_somebody_who_vanished_is_found_in_a_track_of_nobody():
     assert found[1, 2] > 0.95
 
 
+def test_very_many_people_take_turns_and_are_told_apart_all_the_same(monkeypatch):
+    monkeypatch.setattr(looks, "PAIRS_MAX", 3)
+    a, b = person(1), person(2)
+    scene = Scene(visits=2, tracks=2)
+    scene.seen(known(0, 1, visits=2), [a, b], 20)
+    scene.looks.begin_anew(np.array([0, 1]))
+    even = np.array([[0.5, 0.5, 0.0], [0.5, 0.5, 0.0]])
+    identity = scene.seen(even, [b, a], 6)
+    assert identity[0, 1] > 0.95
+    assert identity[1, 0] > 0.95
+
+
 def test_without_vectors_or_visits_nothing_changes():
     nothing = Looks()
     identity = np.ones((0, 1))
