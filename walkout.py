@@ -614,7 +614,8 @@ def webhooks_replay(
 
 
 Receiver = Annotated[
-    str, typer.Option("--endpoint", help="Name of a [[webhook]]; default: the one in [cloud].")
+    str,
+    typer.Option("--endpoint", help="Name of a webhook of store.toml; default: the one of cloud."),
 ]
 
 
@@ -1504,7 +1505,7 @@ Photos = Annotated[list[Path], typer.Argument(help="JPEG or PNG; what it shows i
 
 @enroll_app.command("product", epilog=ENROLL_EXAMPLES)
 def enroll_product(
-    sku: Annotated[str, typer.Argument(help="A [[sku]] of store.toml.")],
+    sku: Annotated[str, typer.Argument(help="Id of a sku of store.toml.")],
     photos: Photos,
     config: Config = Path("store.toml"),
     as_json: AsJson = False,
@@ -1601,7 +1602,7 @@ def clips_delete(
 
 @clips_app.command("new-key", epilog="Example: walkout clips new-key /etc/walkout/clips.key")
 def clips_new_key(path: Annotated[Path, typer.Argument(help="A new file, mode 600.")]) -> None:
-    """Make a key; name it in store.toml: [paths] clips_key_file. Lose it and clips are lost."""
+    """Make a key; name it in store.toml, paths.clips_key_file. Lose it and clips are lost."""
     from edge.cameras.clip_file import new_key
 
     _or_fail(lambda: new_key(path))

@@ -1,6 +1,7 @@
 """The command line answers a mistake with one line that names it, and helps with examples."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -79,3 +80,20 @@ def test_every_command_has_help_and_most_an_example(tmp_path):
     for path, command in found.items():
         assert command.help, path
         assert "xample" in (command.epilog or ""), path
+
+
+def test_no_help_has_brackets_that_the_terminal_takes_for_colours():
+    from typer.main import get_command
+
+    from walkout import app
+
+    def texts(command, path=()):
+        yield path, command.help or ""
+        for parameter in command.params:
+            yield (*path, parameter.name), getattr(parameter, "help", None) or ""
+        for name, inner in getattr(command, "commands", {}).items():
+            yield from texts(inner, (*path, name))
+
+    shown = list(texts(get_command(app)))
+    assert len(shown) > 100
+    assert [path for path, text in shown if re.search(r"(?<!\\)\[[a-z\[]", text)] == []
