@@ -377,7 +377,8 @@ class CartTracker:
         actors, state = about.actors, self.state
         stock = np.append(about.staff[:-1], True)  # staff, or somebody unseen, may fill shelves
         mine = holdings(actors.visits, self.carts, self.reviews, self.config.product_index)
-        outcomes = explain_put(view, self._planogram, mine, actors, stock, about.looks)
+        sources = self._planogram.sources(view.shelf, state.misplaced)
+        outcomes = explain_put(view, self._planogram, mine, actors, stock, sources, about.looks)
         back = self._came_back(held, outcomes, mine, about)
         verdict = put_verdict(outcomes, mine, about)
         young = now_ns - held.held_at_ns < PUT_WAIT_NS and not final

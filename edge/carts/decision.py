@@ -28,6 +28,7 @@ NOTHING_MIN = 0.5  # above this a take is explained by nothing
 HELD_MIN = 0.03  # a put that a holder made with this probability is worth a question
 HELD_INSTEAD_MIN = 0.1  # ... where it is likelier that nobody held it
 NOT_HELD_MIN = 0.3
+EXCHANGE_MIN = 0.1  # of a put that nothing explains better: the holder is not charged then
 HANDED_OVER = 0.5  # an item put back by who never took it: how often a holder had passed it on
 GUESS = 0.85  # of a claim whose mass or goods do not fit: a person decides
 CLAIM_MAX = 0.999  # no model of ours is right more often than that
@@ -84,6 +85,8 @@ class Tally:
     unknown: dict[int, float] = field(default_factory=lambda: defaultdict(float))
     not_held: dict[Part, float] = field(default_factory=lambda: defaultdict(float))
     actors: dict[int, float] = field(default_factory=lambda: defaultdict(float))
+    came: dict[Part, float] = field(default_factory=lambda: defaultdict(float))  # exchanged for ...
+    went: dict[int, float] = field(default_factory=lambda: defaultdict(float))  # ... this product
 
 
 def tally(outcomes: Outcomes, confidence: float) -> Tally:
@@ -103,6 +106,9 @@ def tally(outcomes: Outcomes, confidence: float) -> Tally:
             t.unknown[actor[0]] += probability
         elif kind == Kind.NOT_HELD:
             t.not_held[actor[0], product[0], quantity[0]] += probability
+        elif kind == Kind.EXCHANGE:
+            t.came[actor[0], product[0], 1] += probability
+            t.went[product[1]] += probability
     return t
 
 
@@ -130,6 +136,8 @@ def put_verdict(outcomes: Outcomes, held: Holdings, about: Circumstances) -> Ver
     shoppers = {i for i in range(about.actors.nobody) if not about.staff[i]}
     by_holder = sum(p for (actor, _, _), p in t.parts.items() if actor in shoppers)
     not_held = sum(t.not_held.values())
+    if t.kinds[Kind.EXCHANGE] >= max(EXCHANGE_MIN, by_holder):
+        return Verdict(counted="exchanges", doubts=_exchange(t, about))
     if by_holder >= (HELD_MIN if not_held < NOT_HELD_MIN else HELD_INSTEAD_MIN):
         theirs = {w: p for w, p in t.whats.items() if any(a in shoppers for a in _who(t, w))}
         what = max(theirs, key=lambda w: (theirs[w], w))
@@ -146,6 +154,14 @@ def put_verdict(outcomes: Outcomes, held: Holdings, about: Circumstances) -> Ver
     if t.kinds[Kind.UNKNOWN] >= NOTHING_MIN:
         return Verdict(counted="foreign_put")
     return Verdict(counted="stocked" if t.kinds[Kind.ITEM] >= NOTHING_MIN else "nothing")
+
+
+def _exchange(t: Tally, about: Circumstances) -> tuple[Doubt, Doubt]:
+    """One question about what came back, and one about what was taken from there meanwhile."""
+    near = about.actors.probability[:, 0].tolist()
+    went = {(a, x, 1): p * w for x, p in t.went.items() for a, w in enumerate(near)}
+    reason = about.warning or "One thing was put back while another was taken from the same place."
+    return _doubt(t, t.came, -1, reason, about), _doubt(t, went, 1, reason, about)
 
 
 def _with_givers(parts: dict[Part, float], held: Holdings) -> dict[Part, float]:

@@ -35,6 +35,9 @@ ONE_PERSON = 0.5  # ... moved by one person; otherwise by two at the same time
 SAME_SOURCE = 0.5  # two people at the same time: how often they want the same product
 HOME = 0.9  # a shopper puts an item back where it belongs
 NOT_HELD = 0.003  # a shopper puts back an item that we never saw being taken
+EXCHANGED = (
+    0.002  # ... while another thing is taken from the same plates, so that both weigh as one
+)
 # An object that is no product is laid down now and then; it can only be taken where one lies,
 # unless we missed that.
 TAKE_UNKNOWN, PUT_UNKNOWN = 0.0005, 0.02
@@ -62,6 +65,7 @@ class Kind(IntEnum):
     FOREIGN = 2  # an object known to lie there
     ITEM = 3
     NOT_HELD = 4  # an item put back by somebody whose cart does not have it
+    EXCHANGE = 5  # one thing came as another went from the same plates: the first and the second
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

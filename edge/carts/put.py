@@ -6,8 +6,15 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from edge.carts.likelihood import centre_log_likelihood, log_weight, pair_log_likelihood
+from edge.carts.likelihood import (
+    GAIN_SD,
+    centre_log_likelihood,
+    log_normal,
+    log_weight,
+    pair_log_likelihood,
+)
 from edge.carts.outcomes import (
+    EXCHANGED,
     HOME,
     LOOSE,
     LOOSE_FROM,
@@ -31,7 +38,7 @@ from edge.carts.outcomes import (
     single_mass,
     worth,
 )
-from edge.carts.planogram import Planogram
+from edge.carts.planogram import Planogram, Sources
 from edge.carts.sightings import with_looks
 from edge.carts.who import Actors
 from messages.arrays import Bools, Floats, Ints
@@ -54,10 +61,16 @@ def explain_put(
     holdings: Holdings,
     actors: Actors,
     staff: Bools,
+    sources: Sources,
     looks: Floats | None = None,
 ) -> Outcomes:
-    """Mass came onto the shelf. ``staff``: (v + 1,) who may put down any product (and nobody);
-    ``looks``: (config.products,) log ratio of what hands were seen to hold."""
+    """Mass came onto the shelf.
+
+    Args:
+        staff: (v + 1,) who may put down any product (and nobody).
+        sources: what may be taken there meanwhile.
+        looks: (config.products,) log ratio of what hands were seen to hold.
+    """
     centre = centre_log_likelihood(step.plate_mass_g, step.plate_sd_g)
     rows = [
         _single_puts(step, planogram, holdings, actors, centre, at_home=True),
@@ -66,6 +79,7 @@ def explain_put(
         _pair_puts(step, planogram, holdings, actors),
         _not_held(step, planogram, holdings, actors, centre, staff),
         _stocked(step, planogram, actors, centre, staff),
+        _exchanged(step, planogram, holdings, actors, centre, sources),
         *anything(step, planogram, actors, centre, PUT_UNKNOWN),
     ]
     return normalized([with_looks(row, looks) for row in rows])
@@ -196,6 +210,41 @@ def _stocked(
         + log_weight(actors.probability[actor, 0])
     )
     return rows_of_one(Kind.ITEM, log_w, actor, product, quantity)
+
+
+def _exchanged(
+    step: StepView,
+    planogram: Planogram,
+    holdings: Holdings,
+    actors: Actors,
+    centre: Floats,
+    sources: Sources,
+) -> Rows:
+    """A unit that a visit holds came while a lighter one was taken from the same plates."""
+    shape = (len(holdings.actor), len(sources.product))
+    row, source = (grid.ravel() for grid in np.indices(shape))
+    came, went = holdings.product[row], sources.product[source]
+    mass, sd = planogram.unit_mass_g, planogram.unit_sd_g
+    variance = sd[came] ** 2 + sd[went] ** 2 + step.mass_sd_g**2
+    variance = variance + (GAIN_SD * (mass[came] + mass[went])) ** 2
+    log_w = (
+        np.log(EXCHANGED)
+        + log_weight(sources.prior[source])
+        + log_weight(_held(holdings, row, np.ones_like(row)))
+        - np.log(np.maximum(_kinds_held(holdings), 1.0))[row]
+        + log_normal(np.asarray(step.size_g), mass[came] - mass[went], variance)
+        + place(step, centre, sources.stands)[source, 0]
+        + log_weight(actors.probability[holdings.actor[row], 0])
+    )
+    none = np.full(len(row), NONE)
+    return Rows(
+        kind=Kind.EXCHANGE,
+        log_w=log_w,
+        actor=np.stack([holdings.actor[row], none], axis=1),
+        product=np.stack([came, went], axis=1),
+        quantity=np.ones((len(row), 2), dtype=np.int64),
+        entry=np.full((len(row), 2), NONE),
+    )
 
 
 def _stands_of(step: StepView, planogram: Planogram, product: Ints, *, at_home: bool) -> Floats:
