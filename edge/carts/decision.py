@@ -182,7 +182,7 @@ def _tally_items(
     t.whats[tuple(sorted((product[i], quantity[i]) for i in things))] += probability
     for i in things:
         t.parts[actor[i], product[i], quantity[i]] += probability
-    if len(things) == 2 and product[0] == product[1]:
+    if quantity == [1, 1] and product[0] == product[1]:
         t.split[min(actor), max(actor), product[0]] += probability
 
 

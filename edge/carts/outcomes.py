@@ -33,6 +33,7 @@ STOCK_QUANTITY = np.full(12, 1.0 / 12)  # staff fill a facing with one to a doze
 PAIR = 0.01  # one step covers two different things
 ONE_PERSON = 0.5  # ... moved by one person; otherwise by two at the same time
 SAME_SOURCE = 0.5  # two people at the same time: how often they want the same product
+SAME_SOURCE_MAX = 3  # units of it
 HOME = 0.9  # a shopper puts an item back where it belongs
 NOT_HELD = 0.003  # a shopper puts back an item that we never saw being taken
 EXCHANGED = (

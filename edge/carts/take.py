@@ -23,6 +23,7 @@ from edge.carts.outcomes import (
     ONE_PERSON,
     PAIR,
     SAME_SOURCE,
+    SAME_SOURCE_MAX,
     TAKE_FOREIGN,
     TAKE_QUANTITY,
     TAKE_UNKNOWN,
@@ -193,12 +194,12 @@ def _known_foreign(
 
 
 def _pairs(n: int) -> tuple[Ints, Ints, Ints, Ints]:
-    """Two sources and one or two units of each; a source with itself only one and one."""
+    """Two sources and one or two units of each; of one source at most three by two people."""
     first, second = np.triu_indices(n)
     k = len(first)
     first, second = np.tile(first, 4), np.tile(second, 4)
     q1, q2 = np.repeat([1, 1, 2, 2], k), np.repeat([1, 2, 1, 2], k)
-    keep = (first != second) | ((q1 == 1) & (q2 == 1))
+    keep = (first != second) | (q1 + q2 <= SAME_SOURCE_MAX)
     return first[keep], second[keep], q1[keep], q2[keep]
 
 
