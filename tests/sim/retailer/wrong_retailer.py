@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import secrets
 import json
 import time
 from collections.abc import Callable, Iterator
@@ -50,6 +51,7 @@ class Wrong:
     seen: dict[str, bytes] = field(default_factory=dict)
     count: Iterator[int] = field(default_factory=itertools.count)
     lock: Lock = field(default_factory=Lock)
+    name: str = field(default_factory=lambda: secrets.token_hex(8))  # no two share their trips
 
     def forward(self, asked: Asked) -> Answer:
         dropped = ("host", "content-length", "connection", "accept-encoding")
@@ -143,8 +145,8 @@ def _renewed(wrong: Wrong, asked: Asked) -> Asked:
     tree = asked.json
     number = next(wrong.count)
     if isinstance(tree, dict) and "idempotentShoppingTripId" in tree:
-        tree = tree | {"idempotentShoppingTripId": f"t{number}-{id(wrong)}"}
-        return asked.but(tree, idempotency_key=f"k{number}-{id(wrong)}")
+        tree = tree | {"idempotentShoppingTripId": f"t{number}-{wrong.name}"}
+        return asked.but(tree, idempotency_key=f"k{number}-{wrong.name}")
     return asked
 
 
