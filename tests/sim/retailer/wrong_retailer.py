@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import itertools
-import secrets
 import json
+import secrets
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
