@@ -6,7 +6,7 @@ part becomes ``ItemTaken`` or ``ItemReturned``, a doubt becomes ``ReviewRequeste
 becomes a count. Steps are judged in order of their end, each with the carts and the live planogram
 that the ones before left. A guess that charges somebody is a defect; an honest review is a feature.
 
-The model is in docs/CARTS.md; its pieces are edge/cart_*.py.
+The model is in docs/CARTS.md; its pieces are in edge/carts/.
 """
 
 from __future__ import annotations

@@ -97,7 +97,6 @@ class CartTrackerState:
     stoops: list[Stoop] = field(default_factory=list)  # where something may lie on the floor
     looked_at_ns: int = 0  # when meetings were last looked for
     in_hands: list[ItemSightings] = field(default_factory=list)  # of the last seconds
-    passed_on: int = 0  # items that went from hand to hand
     gains: dict[PlateId, Gain] = field(default_factory=dict)  # of the plates that sold something
 
 
